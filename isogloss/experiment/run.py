@@ -1,0 +1,281 @@
+"""Running an experiment: train, merge, measure, choose on dev, report on test.
+
+Every step is skipped where the registry holds a record of the same ``step`` digest, so a run
+that was interrupted, or whose file gained a merge, does only what is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from isogloss.errors import ConfigError, did_you_mean
+from isogloss.eval import Suite, TaskResult, Verdict, judge
+from isogloss.experiment.spec import Experiment, TrainItem, expand_merges
+from isogloss.progress import Report, silent
+from isogloss.registry import Registry, Version
+from isogloss.steps import (
+    CorpusSpec,
+    EvaluateSpec,
+    MergeSpec,
+    TrainSpec,
+    evaluate_step,
+    merge_step,
+    register_corpus,
+    resolve,
+    train_step,
+)
+from isogloss.steps.corpora import paths
+from isogloss.steps.evaluate import results
+from isogloss.steps.merge import renamed
+from isogloss.steps.resolve import Resolved
+
+Note = Callable[[str], None]
+Scores = dict[str, dict[str, TaskResult]]
+
+_ALPHA = 0.05
+
+
+class SeedOutcome(NamedTuple):
+    """What one seed gave."""
+
+    seed: int
+    versions: dict[str, Version]
+    """Name in the experiment -> version, base first, in the order of the file."""
+    merges: list[str]
+    chosen: str | None
+    """The merge chosen on dev; None where there are no merges."""
+    dev: Verdict | None
+    """Over all merges, on the choosing split."""
+    test: Verdict | None
+    """Over what was measured on the reporting split."""
+    test_scores: Scores
+    winner: str | None
+    why: str
+
+
+class Outcome(NamedTuple):
+    """What an experiment gave."""
+
+    experiment: Experiment
+    suite: Suite
+    seeds: list[SeedOutcome]
+
+
+def run_experiment(
+    experiment: Experiment,
+    registry: Registry,
+    *,
+    root: Path,
+    base: str | None = None,
+    device: str | None = None,
+    report: Report = silent,
+    note: Note = lambda text: None,
+) -> Outcome:
+    """Run all seeds of an experiment.
+
+    Args:
+        root: the folder that relative paths of the file start from.
+        base: a reference to use in place of the file's base.
+        note: told one line for each thing that is done or was done before.
+
+    Raises:
+        IsoglossError: whatever a step raises.
+    """
+    suite = experiment.suite(root)
+    corpora = {
+        name: register_corpus(
+            registry,
+            CorpusSpec(
+                name=f"{experiment.name}/{name}",
+                files=tuple(str(path) for path in paths(item.files, root)),
+                languages=item.languages,
+                **item.model_dump(
+                    include={"field", "licence", "source", "consent", "contact", "restrictions"}
+                ),
+            ),
+            report=report,
+        )
+        for name, item in experiment.corpora.items()
+    }
+    first = _base(experiment, registry, corpora, base, device, report)
+    note(f"base {first.ref}")
+    return Outcome(
+        experiment,
+        suite,
+        [
+            _seed(experiment, suite, registry, corpora, first, seed, device, report, note)
+            for seed in experiment.seeds
+        ],
+    )
+
+
+def _base(
+    experiment: Experiment,
+    registry: Registry,
+    corpora: dict[str, Version],
+    named: str | None,
+    device: str | None,
+    report: Report,
+) -> Version:
+    item = experiment.base
+    if named is not None or isinstance(item, str):
+        text = named if named is not None else str(item)
+        return resolve(registry, text, kind="model", report=report).version
+    spec = TrainSpec(
+        verb="base",
+        name=f"{experiment.name}/base",
+        corpora=tuple(corpora[name].ref for name in item.corpus),
+        recipe=experiment.recipe_of(item, experiment.seeds[0]),
+        shape=item.shape,
+        vocab=item.vocab,
+        licence=item.licence,
+    )
+    return train_step(registry, spec, device=device, report=report)
+
+
+def _seed(
+    experiment: Experiment,
+    suite: Suite,
+    registry: Registry,
+    corpora: dict[str, Version],
+    base: Version,
+    seed: int,
+    device: str | None,
+    report: Report,
+    note: Note,
+) -> SeedOutcome:
+    made = {"base": base}
+    for item in experiment.train:
+        made[item.name] = _train(experiment, registry, corpora, made, item, seed, device, report)
+        note(f"seed {seed}: {item.name} is {made[item.name].ref}")
+    merges = expand_merges(experiment.merges)
+    refs = {name: version.ref for name, version in made.items()}
+    for merge in merges:
+        report(f"merge, seed {seed}", len(made) - len(refs), len(merges), {"now": merge.name})
+        recipe = renamed(merge.recipe, refs)
+        spec = MergeSpec(name=f"{experiment.name}/{merge.name}", recipe=recipe)
+        made[merge.name] = merge_step(registry, spec)
+    report(f"merge, seed {seed}", len(merges), len(merges))
+
+    names = [merge.name for merge in merges]
+    trained = [name for name in made if name not in names]
+    reference = experiment.measure.reference
+    if reference not in made:
+        raise ConfigError(f"no reference {reference!r}", hint=did_you_mean(reference, made))
+    measure = experiment.measure
+    dev_scores = _scores(
+        registry, suite, measure.choose_on, made, list(made), experiment, device, report
+    )
+    dev = _judged(dev_scores, experiment, names, trained) if names else None
+    chosen = _choice(dev) if dev else None
+    shown = names if measure.table == "all" else [chosen] if chosen else []
+    test_scores = _scores(
+        registry, suite, measure.report_on, made, [*trained, *shown], experiment, device, report
+    )
+    winner, why, test = None, "there is no merge to choose from", None
+    if dev and chosen:
+        test = _judged(test_scores, experiment, shown, trained)
+        winner, why = _final(dev, test, test_scores, chosen, trained, experiment)
+        if winner:
+            version = made[winner]
+            registry.alias(version.name, "best", version.number, why=why)
+    note(f"seed {seed}: {why}")
+    return SeedOutcome(seed, made, names, chosen, dev, test, test_scores, winner, why)
+
+
+def _train(
+    experiment: Experiment,
+    registry: Registry,
+    corpora: dict[str, Version],
+    made: dict[str, Version],
+    item: TrainItem,
+    seed: int,
+    device: str | None,
+    report: Report,
+) -> Version:
+    base = made[item.base].ref if item.base in made else item.base
+    spec = TrainSpec(
+        verb=item.kind,
+        name=f"{experiment.name}/{item.name}",
+        base=base,
+        corpora=tuple(corpora[name].ref for name in item.data),
+        replay=tuple(corpora[name].ref for name in item.replay),
+        recipe=experiment.recipe_of(item, seed),
+        role=item.role,
+        licence=item.licence,
+    )
+
+    def labelled(label: str, done: float, total: float | None = None, facts: object = None) -> None:
+        report(f"{item.name}, seed {seed}: {label}", done, total, facts)  # type: ignore[arg-type]
+
+    return train_step(registry, spec, device=device, report=labelled)
+
+
+def _scores(
+    registry: Registry,
+    suite: Suite,
+    split: str,
+    made: dict[str, Version],
+    names: Sequence[str],
+    experiment: Experiment,
+    device: str | None,
+    report: Report,
+) -> Scores:
+    spec = EvaluateSpec(suite=suite, split=split, dtype=experiment.measure.dtype)
+    targets = [Resolved(name, made[name]) for name in names]
+    found = evaluate_step(registry, targets, spec, device=device, report=report)
+    a_name = len(found) // len(names)
+    return results(registry, found, [name for name in names for _ in range(a_name)])
+
+
+def _judged(
+    scores: Scores, experiment: Experiment, candidates: Sequence[str], rivals: Sequence[str]
+) -> Verdict:
+    return judge(
+        scores,
+        reference=experiment.measure.reference,
+        candidates=candidates,
+        rivals=rivals,
+        margin=experiment.choose.margin,
+        alpha=_ALPHA,
+        draws=experiment.choose.draws,
+        seed=0,
+    )
+
+
+def _choice(dev: Verdict) -> str:
+    """The winner on dev, else the merge that comes nearest: the greatest dialect gain less
+    whatever its prestige loss has above the margin."""
+    if dev.winner is not None:
+        return dev.winner
+    candidates = [row for row in dev.rows if row.role == "candidate"]
+    best = max(
+        candidates,
+        key=lambda row: row.dialect_gain.value - max(0.0, row.prestige_loss.high - dev.margin),
+    )
+    return best.variant
+
+
+def _final(
+    dev: Verdict,
+    test: Verdict,
+    scores: Scores,
+    chosen: str,
+    trained: Sequence[str],
+    experiment: Experiment,
+) -> tuple[str | None, str]:
+    """The verdict on test for what dev chose, with Holm over all that test was used for."""
+    own = _judged(scores, experiment, [chosen], trained)
+    row = next(row for row in test.rows if row.variant == chosen)
+    if dev.winner is None:
+        return None, f"no winner: on dev, {dev.why}"
+    if own.winner is None:
+        return None, f"no winner: {chosen} won on dev, but on test {own.why}"
+    if row.holm_p >= _ALPHA:
+        return None, (
+            f"no winner: {chosen} won on dev, but its dialect gain on test has p = "
+            f"{row.holm_p:.3g} after Holm over {len(test.rows) - 1} variants"
+        )
+    return chosen, f"{own.why} (p = {row.holm_p:.2g} after Holm over {len(test.rows) - 1} variants)"

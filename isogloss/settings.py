@@ -1,0 +1,63 @@
+"""Where things are: the environment variables that isogloss reads, all of them, in one place.
+
+=====================  ==========================================================================
+``ISOGLOSS_HOME``      the registry; default: ``.isogloss/`` in the nearest parent folder that
+                       has one, else the platform's user data folder
+``ISOGLOSS_DATA``      the folder that ``${ISOGLOSS_DATA}`` stands for in experiment and suite files
+``ISOGLOSS_DEVICE``    ``cpu``, ``cuda``, ``cuda:1`` …; default: a GPU where there is one
+=====================  ==========================================================================
+
+The Hub's own variables (``HF_HOME``, ``HF_TOKEN``, ``HF_ENDPOINT`` …) are read by its client.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from isogloss.errors import UsageError
+
+
+def home(start: Path | None = None) -> Path:
+    """The registry's folder; it may not exist yet.
+
+    Args:
+        start: the folder whose parents are searched for ``.isogloss/``; the working directory
+            unless given.
+    """
+    named = os.environ.get("ISOGLOSS_HOME")
+    if named:
+        return Path(named).expanduser().absolute()
+    here = (start or Path.cwd()).absolute()
+    for folder in (here, *here.parents):
+        if (folder / ".isogloss").is_dir():
+            return folder / ".isogloss"
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("isogloss"))
+
+
+def device() -> str:
+    """What training and scoring run on: ``ISOGLOSS_DEVICE``, else a GPU, else ``cpu``."""
+    named = os.environ.get("ISOGLOSS_DEVICE")
+    if named:
+        return named
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def expand(text: str) -> str:
+    """``text`` with ``${VARIABLE}`` replaced from the environment and ``~`` from the user's home.
+
+    Raises:
+        UsageError: a variable is not set.
+    """
+    expanded = os.path.expandvars(os.path.expanduser(text))
+    if "${" in expanded:
+        name = expanded.split("${", 1)[1].split("}", 1)[0]
+        raise UsageError(
+            f"{text} names the variable {name}, which is not set",
+            hint=f"type: export {name}=FOLDER (docs/data.md says what belongs there)",
+        )
+    return expanded

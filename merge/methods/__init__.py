@@ -1,0 +1,8 @@
+"""The merge methods, one file each; :data:`METHODS` has them by name."""
+
+from __future__ import annotations
+
+from isogloss.merge.methods import linear, task_arithmetic, ties
+from isogloss.merge.methods.method import METHODS, Merged, Method, Parameter
+
+__all__ = ["METHODS", "Merged", "Method", "Parameter", "linear", "task_arithmetic", "ties"]

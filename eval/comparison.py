@@ -80,6 +80,12 @@ def compare(
 
 def check_comparable(results: Mapping[str, TaskResult]) -> None:
     """Raise EvalError unless results, by variant, are of one task, protocol and set of items."""
+    for name, result in results.items():
+        if len(result.items) != result.n:
+            raise EvalError(
+                f"{name} has {len(result.items)} stored items of {result.task}",
+                expected=f"{result.n}, as its record says",
+            )
     (first_name, first), *rest = results.items()
     for name, other in rest:
         for what in ("task", "split", "protocol", "task_digest", "metric", "n"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,6 +80,8 @@ def with_adapter(loaded: Loaded, path: Path) -> Iterator[Loaded]:
 
     _check_adapter_folder(path)
     device = str(loaded.model.device)
+    modules = dict(loaded.model.named_modules())
+    biases: dict[str, torch.Tensor] = {}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -92,6 +94,8 @@ def with_adapter(loaded: Loaded, path: Path) -> Iterator[Loaded]:
             # Else initialisations such as PiSSA would rewrite the base.
             if hasattr(config, "init_lora_weights"):
                 config.init_lora_weights = True
+            if getattr(config, "bias", "none") != "none":
+                biases = _biases(loaded.model)
             weights = load_peft_weights(str(path), device=device)
             peft = get_peft_model(loaded.model, config)
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
@@ -117,6 +121,24 @@ def with_adapter(loaded: Loaded, path: Path) -> Iterator[Loaded]:
         yield loaded._replace(model=peft)
     finally:
         peft.unload()
+        _restore(loaded.model, modules, biases)
+
+
+def _biases(model: Any) -> dict[str, torch.Tensor]:
+    return {n: p.clone() for n, p in model.named_parameters() if n.endswith("bias")}
+
+
+def _restore(
+    model: Any, modules: Mapping[str, torch.nn.Module], biases: Mapping[str, torch.Tensor]
+) -> None:
+    """Undo what PEFT's ``unload`` leaves: modules saved whole stay, and biases are overwritten."""
+    for name, module in modules.items():
+        parent, _, leaf = name.rpartition(".")
+        if name and getattr(modules[parent], leaf) is not module:
+            setattr(modules[parent], leaf, module)
+    with torch.no_grad():
+        for name, value in biases.items():
+            model.get_parameter(name).copy_(value)
 
 
 def _check_model_folder(path: Path) -> None:

@@ -82,6 +82,8 @@ def evaluate(
                         name=variant.name,
                     )
                     yield Measured(variant.name, result._replace(protocol=result.protocol + suffix))
+        # Else the next model would be loaded beside this one.
+        del loaded, ready
 
 
 def _check_call(

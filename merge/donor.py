@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from isogloss.errors import BaseMismatch
 from isogloss.files import sha256_file
-from isogloss.merge.checkpoint import Checkpoint, read_json
+from isogloss.merge.checkpoint import read_json
 
 TOKENIZER_FILES = (
     "added_tokens.json",
@@ -40,12 +40,11 @@ class Donor(NamedTuple):
     notes: tuple[str, ...]
 
 
-def find_donor(
-    base: Checkpoint, inputs: Sequence[Checkpoint], named: str | None, folder: Path | None
-) -> Donor:
+def find_donor(folders: Mapping[str, Path], named: str | None, folder: Path | None = None) -> Donor:
     """Choose the donor, and compare the vocabularies that the merge puts on top of each other.
 
     Args:
+        folders: label -> model folder, the base first.
         named: what the recipe says: None, ``base``, ``union`` or a label.
         folder: the folder of that label.
 
@@ -53,24 +52,24 @@ def find_donor(
         BaseMismatch: the recipe names a tokenizer source, and an input has another vocabulary:
             its embedding would have to be permuted.
     """
-    tokenizer = folder if folder is not None else base.folder
+    label, base = next(iter(folders.items()))
+    tokenizer = folder if folder is not None else base
+    label = named if folder is not None and named is not None else label
     mine = vocabulary(tokenizer)
     notes = []
-    for one in dict.fromkeys((base.folder, *(model.folder for model in inputs))):
+    for name, one in folders.items():
         theirs = vocabulary(one)
         if mine is None or theirs is None or mine == theirs:
             continue
         if named is not None:
             raise BaseMismatch(
-                f"{one.name} has another vocabulary than {tokenizer.name}",
+                f"{name} has another vocabulary than {label}",
                 expected="one vocabulary",
                 hint="permuting embeddings isn't supported; without tokenizer_source tokens are "
                 "merged by their number",
             )
-        notes.append(
-            f"{one.name} has another vocabulary than {tokenizer.name}: tokens are merged by number"
-        )
-    return Donor(base.folder, tokenizer if has_tokenizer(tokenizer) else None, tuple(notes))
+        notes.append(f"{name} has another vocabulary than {label}: tokens are merged by number")
+    return Donor(base, tokenizer if has_tokenizer(tokenizer) else None, tuple(notes))
 
 
 def has_tokenizer(folder: Path) -> bool:

@@ -117,7 +117,8 @@ def _open(source: Source, base: Input | None, opened: dict[Path, Checkpoint]) ->
     adapter = read_adapter(source.adapter, source.label) if source.adapter else None
     if adapter is None:
         return Input(source, model, own, None, {}, {})
-    ground = base.label if base is not None and source.model is None else folder.name
+    on_base = base is not None and source.model is None
+    ground = base.label if base is not None and on_base else source.label.partition("+")[0]
     factors, copies = _targets(adapter, model, source.label, ground)
     return Input(source, model, own, adapter, factors, copies)
 

@@ -1,11 +1,12 @@
 """Element-wise arithmetic on the bits of tensors, in numpy.
 
-Everything here is exact or rounds in a stated place, uses no BLAS and no reduction in floating
-point, and so gives the same bytes on any CPU and for any number of threads (class A).
+Everything here is exact or rounds in a stated place, uses no BLAS and adds up in
+a stated order, and so gives the same bytes on any CPU and for any number of threads (class A).
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ FLOATS: dict[str, np.dtype[Any]] = {
 """How the three float dtypes lie on disk; bfloat16 is read as its 16 bits."""
 
 _TILE = 1 << 20  # entries; keeps the running sum of a tile within the second-level cache
+_LANES = 4096
 _INFINITY = 0x7F800000
 
 
@@ -148,6 +150,19 @@ def low_histogram(values: Array, high: int) -> NDArray[np.int64]:
     bits = magnitude_bits(values)
     inside = bits[(bits >> np.uint32(16)) == np.uint32(high)]
     return np.bincount(inside & np.uint32(0xFFFF), minlength=1 << 16)
+
+
+def ordered_sum(values: NDArray[np.float64]) -> float:
+    """Σ of a flat array in an order that is always the same, so that the bytes are too.
+
+    Lanes are added up row by row, then exactly; numpy's own sum may order by the machine's
+    vector width.
+    """
+    whole = values.size // _LANES * _LANES
+    lanes = np.zeros(_LANES)
+    for row in values[:whole].reshape(-1, _LANES):
+        lanes += row
+    return math.fsum((*lanes, *values[whole:]))
 
 
 def count_equal(values: Array, bits: int) -> int:

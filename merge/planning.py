@@ -118,9 +118,8 @@ def plan(recipe: Recipe, sources: Mapping[str, Source]) -> Plan:
     favoured = _favoured(recipe, inputs)
     named = recipe.token_source
     source = sources.get(named) if named is not None else None
-    donor = find_donor(
-        base.model, [one.model for one in inputs], named, source.model if source else None
-    )
+    folders = {one.label: one.model.folder for one in (base, *inputs)}
+    donor = find_donor(folders, named, source.model if source else None)
     notes = (LABEL,) if recipe.parameters.get("slack") else ()
     return Plan(recipe, base, inputs, jobs, layout, donor, favoured, (*notes, *donor.notes))
 

@@ -19,10 +19,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from isogloss.config import Strict, load_yaml, parse
 from isogloss.errors import ConfigError, did_you_mean
@@ -32,16 +32,17 @@ from isogloss.merge.parameters import check
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 """The names of the three float dtypes in recipes, and in safetensors."""
 
-_REFUSED = {
-    "modules": "merging the modules of a model apart isn't supported",
-}
+
+Parameters = Annotated[
+    dict[str, Any], BeforeValidator(lambda value: {} if value is None else value)
+]
 
 
 class Entry(Strict):
     """One input of a merge."""
 
     model: str
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    parameters: Parameters = Field(default_factory=dict)
 
 
 class SliceSource(Entry):
@@ -54,7 +55,7 @@ class Slice(Strict):
     """Layers of the output; the one that is supported covers all layers of every input."""
 
     sources: tuple[SliceSource, ...]
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    parameters: Parameters = Field(default_factory=dict)
 
 
 class Tokenizer(Strict):
@@ -164,9 +165,16 @@ def _from_text(text: str) -> Any:
 
 def _method(data: Mapping[str, Any], where: str) -> Method:
     if "merge_method" not in data:
-        near = did_you_mean("merge_method", [str(key) for key in data])
-        hint = near if near.startswith("did") else "type: isogloss merge methods"
-        raise ConfigError(f"{where} lacks the key 'merge_method'", hint=hint)
+        for key in data:
+            if did_you_mean(str(key), ["merge_method"]).startswith("did"):
+                raise ConfigError(
+                    f"{where} has an unknown key {key!r}", hint="did you mean 'merge_method'?"
+                )
+        raise ConfigError(
+            f"{where} lacks the key 'merge_method'",
+            expected=", ".join(sorted(METHODS)),
+            hint="type: isogloss merge methods",
+        )
     name = data["merge_method"]
     if name not in METHODS:
         hint = did_you_mean(str(name), METHODS)
@@ -177,9 +185,18 @@ def _method(data: Mapping[str, Any], where: str) -> Method:
 def _gathered(data: dict[str, Any], method: Method, where: str) -> dict[str, Any]:
     """``data`` with method parameters of the top level moved to ``parameters``."""
     fields = list(Recipe.model_fields)
-    for key, reason in _REFUSED.items():
-        if data.get(key):
-            raise ConfigError(f"{where} has {key!r}", expected="models", hint=reason)
+    if data.pop("modules", None):
+        raise ConfigError(
+            f"{where} has 'modules'",
+            expected="models",
+            hint="merging the modules of a model apart isn't supported",
+        )
+    if data.get("output") == "adapter":
+        raise ConfigError(
+            f"{where} asks for output: adapter",
+            expected="output: model",
+            hint="merges are written as whole models: their sum has a higher rank than any input",
+        )
     lifted: dict[str, Any] = {}
     shared = [p.name for p in method.parameters]
     for key in list(data):
@@ -189,9 +206,9 @@ def _gathered(data: dict[str, Any], method: Method, where: str) -> dict[str, Any
             hint = did_you_mean(str(key), [*fields, *shared])
             raise ConfigError(f"{where} has an unknown key {key!r}", hint=hint)
         lifted[key] = data.pop(key)
-    parameters = data.get("parameters")
-    if parameters is None:
-        parameters = {}
+    # mergekit reads a key without a value as one that isn't there.
+    data = {key: value for key, value in data.items() if value is not None}
+    parameters = data.get("parameters", {})
     if not isinstance(parameters, Mapping):
         raise ConfigError(f"{where}: parameters is {parameters!r}", expected="keys and values")
     for key in lifted.keys() & parameters.keys():

@@ -20,13 +20,14 @@ The unit u is 1 (``absolute``) or the root mean square of the untrimmed τ_f in 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isogloss.merge.kernels import Array, kept, threshold
+from isogloss.merge.kernels import Array, kept, ordered_sum, threshold
 
 LABEL = "reconstruction of TIES-SV; the paper's formula could not be consulted"
 """Said verbatim wherever slack ran: logs, statistics, cards."""
@@ -74,8 +75,8 @@ def unit_of(slack: Slack, raw: Array, scale: float) -> float:
     """
     if slack.unit == "absolute":
         return 1.0
-    squares = np.sum(np.square(raw, dtype=np.float64))
-    return float(np.sqrt(squares / max(1, raw.size))) * scale
+    squares = ordered_sum(np.square(raw, dtype=np.float64).reshape(-1))
+    return math.sqrt(squares / max(1, raw.size)) * scale
 
 
 def apply(

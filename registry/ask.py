@@ -8,9 +8,9 @@ from sqlalchemy import Connection, Select, and_, exists, func, or_, select
 
 from isogloss.errors import RefError, RegistryError, did_you_mean
 from isogloss.refs import RegistryRef
-from isogloss.registry.languages import matches, normalised
+from isogloss.registry.languages import is_glottocode, matches, normalised
 from isogloss.registry.records import AliasMove, Parent, Tag, Version
-from isogloss.registry.tables import alias_move, edge, removal, tag, version
+from isogloss.registry.tables import alias_move, edge, language, removal, tag, version
 
 LIST = "list them with: isogloss registry ls"
 
@@ -146,13 +146,23 @@ def check_known(connection: Connection, record: str, ref: str) -> None:
     )
 
 
-def speaks(found: Version, wanted: str) -> bool:
-    """Whether one of a version's languages is ``wanted`` (a tag or a Glottocode) or narrower."""
-    if any(spoken.glottocode == wanted for spoken in found.languages):
-        return True
-    if wanted[-4:].isdigit() and len(wanted) == 8:
-        return False
-    return any(matches(normalised(wanted), spoken.tag) for spoken in found.languages)
+def speaking(connection: Connection, wanted: str) -> Any:
+    """The condition that one of a version's languages is ``wanted`` or a narrower variety.
+
+    Args:
+        wanted: a BCP-47 tag or a Glottocode.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if is_glottocode(wanted):
+        fits = language.c.glottocode == wanted
+    else:
+        # Few tags are in use, and the filter of RFC 4647 is no prefix.
+        tag_wanted = normalised(wanted)
+        used = connection.execute(select(language.c.tag).distinct()).scalars()
+        fits = language.c.tag.in_([known for known in used if matches(tag_wanted, known)])
+    return version.c.record.in_(select(language.c.record).where(fits))
 
 
 def parents(connection: Connection, child: Version) -> list[tuple[Parent, Version | None]]:

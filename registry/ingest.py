@@ -90,17 +90,15 @@ def take(
     def advance(count: int) -> None:
         nonlocal done
         done += count
+        if done > total:  # else a file that grows as fast as it is read would never end
+            raise _changed(source)
         report(label, done, total)
 
     with store.staging(root) as staged:
         entries = [_stage(found, staged, advance, move=move) for found in surveyed.files]
         for found, stamp in zip(surveyed.files, before, strict=True):
             if _stamp(found.path) != stamp:
-                raise InputError(
-                    f"{found.path} changed while it was added",
-                    expected="files that nothing writes to",
-                    hint="add it again when they are finished",
-                )
+                raise _changed(found.path)
         for entry in entries:
             store.settle(root, staged / "files" / entry.path, entry.sha256)
     if left_out:
@@ -115,6 +113,14 @@ def take(
         corpus=facts.corpus,
     )
     return Taken(version, left_out)
+
+
+def _changed(source: object) -> InputError:
+    return InputError(
+        f"{source} changed while it was added",
+        expected="files that nothing writes to",
+        hint="add it again when they are finished",
+    )
 
 
 def _stage(found: Found, staged: Path, advance: Any, *, move: bool) -> FileEntry:

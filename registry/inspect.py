@@ -115,7 +115,7 @@ def adapter_facts(folder: Path) -> AdapterFacts:
         base_named=field("base_model_name_or_path", (str,)),
     )
     patterns = field("rank_pattern", (dict,)) or {}
-    if not all(isinstance(rank, int) for rank in patterns.values()):
+    if not all(type(rank) is int for rank in patterns.values()):
         raise AdapterError(f"{path}: rank_pattern is {patterns!r}", expected="names and ranks")
     tensors = read_header(folder / _ADAPTER_WEIGHTS).tensors
     if not tensors:
@@ -180,7 +180,9 @@ def model_facts(folder: Path) -> ModelFacts:
         raise CheckpointError(f"{path} holds a {type(config).__name__}", expected="keys and values")
     field = _Fields(config, path, CheckpointError)
     architectures = field("architectures", (list,)) or []
-    inner = _Fields({**(field("text_config", (dict,)) or {}), **config}, path, CheckpointError)
+    # Models of text and images keep the text model's widths one level down.
+    outer = {key: value for key, value in config.items() if value is not None}
+    inner = _Fields({**(field("text_config", (dict,)) or {}), **outer}, path, CheckpointError)
     tensors = _all_tensors(folder)
     entries: Counter[str] = Counter()
     for info in tensors.values():

@@ -24,7 +24,7 @@ def language(tag: str, glottocode: str | None = None, prestige: str | None = Non
         UsageError: a tag is not BCP-47 or unknown to the IANA registry, or the Glottocode is
             not four letters or digits and four digits.
     """
-    if glottocode is not None and not _GLOTTOCODE.fullmatch(glottocode):
+    if glottocode is not None and not is_glottocode(glottocode):
         raise UsageError(
             f"{glottocode!r} is no Glottocode",
             expected="four letters or digits and four digits, as in queb1247",
@@ -34,6 +34,15 @@ def language(tag: str, glottocode: str | None = None, prestige: str | None = Non
         glottocode=glottocode,
         prestige=None if prestige is None else normalised(prestige),
     )
+
+
+def is_glottocode(text: str) -> bool:
+    """Whether ``text`` has the form of a Glottocode.
+
+    >>> is_glottocode("nige1257"), is_glottocode("pcm")
+    (True, False)
+    """
+    return bool(_GLOTTOCODE.fullmatch(text))
 
 
 def normalised(tag: str) -> str:

@@ -230,8 +230,10 @@ class Registry:
         columns = tables.version.c
         given = [(columns.name, name), (columns.kind, kind), (columns.role, role)]
         where = [column == value for column, value in given if value is not None]
-        found = self._versions(*where)
-        return [v for v in found if ask.speaks(v, language)] if language else found
+        with self._journal.read() as connection:
+            if language is not None:
+                where.append(ask.speaking(connection, language))
+            return ask.versions(connection, *where)
 
     def names(self) -> list[str]:
         """The name of every artifact that has a version, sorted."""

@@ -161,7 +161,7 @@ def fit(
                 seed=recipe.seed,
                 data_seed=recipe.seed,
                 save_strategy="no",
-                logging_steps=_LOG_EVERY,
+                logging_steps=max(1, min(_LOG_EVERY, steps // 10)),
                 logging_first_step=True,
                 logging_nan_inf_filter=False,
                 disable_tqdm=True,
@@ -202,5 +202,5 @@ def use_bfloat16(wanted: str, device: str) -> bool:
     if wanted != "auto":
         return wanted == "bfloat16"
     if device.startswith("cuda"):
-        return torch.cuda.is_bf16_supported()
-    return device == "cpu" and torch.cpu._is_amx_tile_supported()
+        return bool(torch.cuda.is_bf16_supported())
+    return device == "cpu" and bool(torch.cpu._is_amx_tile_supported())

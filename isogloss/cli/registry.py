@@ -192,10 +192,10 @@ def show(ref: Ref, json: out.Json = False) -> None:
                 lines.append(f"  from      {parent.ref} ({parent.role}{weight})")
             lines += [f"  into      {child.ref}" for child in children]
             for e in evaluations:
-                value = e.metrics.get(e.metric, e.error)
+                score = e.metrics.get(e.metric, e.error)
                 flags = f"  [{', '.join(e.flags)}]" if e.flags else ""
                 lines.append(
-                    f"  measured  {e.task}/{e.split}: {e.metric} {value:.4g}, n {e.n}{flags}"
+                    f"  measured  {e.task}/{e.split}: {e.metric} {score:.4g}, n {e.n}{flags}"
                 )
             lines += [f"  published {p.repo}@{p.commit[:12]}" for p in publications]
             lines += [

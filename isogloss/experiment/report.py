@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from isogloss.eval import Verdict, VerdictRow
+from isogloss.eval.bootstrap import Interval
 from isogloss.experiment.run import Outcome, SeedOutcome
 
 
@@ -51,14 +52,14 @@ def _table(outcome: Outcome, seed: SeedOutcome, verdict: Verdict, split: str) ->
             if row.variant == seed.winner and split == outcome.experiment.measure.report_on
             else ""
         )
-        cells = [_interval(row.tasks[n].value, row.tasks[n].low, row.tasks[n].high) for n in names]
+        cells = [_interval(row.tasks[n]) for n in names]
         gain, loss = row.dialect_gain, row.prestige_loss
         rows.append(
             (
                 row.variant + mark,
                 *cells,
-                "–" if row.role == "reference" else _interval(*(100 * x for x in gain), digits=1),
-                "–" if row.role == "reference" else _interval(*(100 * x for x in loss), digits=1),
+                "–" if row.role == "reference" else _interval(gain, 100, 1),
+                "–" if row.role == "reference" else _interval(loss, 100, 1),
             )
         )
     title = f"seed {seed.seed}, {split} split"
@@ -69,8 +70,9 @@ def _unit(kind: str) -> str:
     return "bits per byte ↓" if kind == "perplexity" else "score ↑"
 
 
-def _interval(value: float, low: float, high: float, digits: int = 3) -> str:
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+def _interval(interval: Interval, scale: float = 1, digits: int = 3) -> str:
+    value, low, high = (f"{scale * x:.{digits}f}" for x in interval)
+    return f"{value} [{low}, {high}]"
 
 
 def _flags(rows: Sequence[VerdictRow]) -> list[str]:

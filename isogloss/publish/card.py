@@ -13,12 +13,13 @@ from importlib import resources
 from typing import Any
 
 from isogloss.files import FileEntry
-from isogloss.publish.front import front_matter, is_causal, languages_of, licence_fields
+from isogloss.publish.front import front_matter, languages_of, licence_fields
 from isogloss.publish.gate import Gate, check_overrides, effective_licence, gates, role_of
 from isogloss.publish.lineage import Source, base_edges, default_endpoint, on_hub, sources
 from isogloss.publish.measured import tables
 from isogloss.publish.payload import Payload, payload, recipe_yaml
 from isogloss.publish.scores import Board, boards
+from isogloss.publish.usage import loading, reproduction
 from isogloss.registry import Registry
 from isogloss.registry.records import HubSource, Version
 
@@ -52,8 +53,18 @@ def card(
     check_overrides(overrides)
     where = endpoint or default_endpoint()
     files = payload(registry, version, base_on_hub(registry, version, where))
-    found = gates(registry, version, endpoint=where)
-    return render(registry, version, files, found, repo=repo, overrides=overrides, endpoint=where)
+    measured = boards(registry, version)
+    found = gates(registry, version, measured=measured, endpoint=where)
+    return render(
+        registry,
+        version,
+        files,
+        found,
+        measured,
+        repo=repo,
+        overrides=overrides,
+        endpoint=where,
+    )
 
 
 def base_on_hub(registry: Registry, version: Version, endpoint: str) -> HubSource | None:
@@ -68,16 +79,16 @@ def render(
     version: Version,
     files: Payload,
     found: Sequence[Gate],
+    measured: Sequence[Board],
     *,
     repo: str | None,
     overrides: Mapping[str, str],
     endpoint: str,
 ) -> str:
-    """The card of a publication whose files and gates are known."""
+    """The card of a publication whose files, gates and measurements are known."""
     from jinja2 import Environment, StrictUndefined
 
     lineage = sources(registry, version)
-    measured = boards(registry, version)
     joined = effective_licence(version, lineage)
     licence = joined.licence or version.licence
     name = repo.split("/")[-1] if repo else version.name
@@ -183,49 +194,6 @@ def for_whom(version: Version, lineage: Sequence[Source]) -> list[str]:
             )
     lines.append("Nothing is known of its behaviour beyond the measurements below.")
     return lines
-
-
-def loading(
-    version: Version,
-    lineage: Sequence[Source],
-    repo: str,
-    base: HubSource | None,
-    files: Payload,
-) -> str:
-    """Python that loads it."""
-    auto = "AutoModelForCausalLM" if is_causal(version, lineage) else "AutoModel"
-    own_tokenizer = any("tokenizer" in u.entry.path for u in files.files)
-    if version.kind == "model":
-        return (
-            f"from transformers import {auto}, AutoTokenizer\n\n"
-            f'tokenizer = AutoTokenizer.from_pretrained("{repo}")\n'
-            f'model = {auto}.from_pretrained("{repo}")'
-        )
-    where = f'"{base.repo}", revision="{base.commit}"' if base else '"BASE"'
-    tokenizer = f'"{repo}"' if own_tokenizer else where
-    return (
-        f"from peft import PeftModel\n"
-        f"from transformers import {auto}, AutoTokenizer\n\n"
-        f"tokenizer = AutoTokenizer.from_pretrained({tokenizer})\n"
-        f"base = {auto}.from_pretrained({where})\n"
-        f'model = PeftModel.from_pretrained(base, "{repo}")'
-    )
-
-
-def reproduction(version: Version, lineage: Sequence[Source]) -> str:
-    """The command that makes it again from its recipe and parents."""
-    verb = str(version.made_by.get("verb", ""))
-    direct = [source for source in lineage if source.direct]
-    if verb.startswith("merge"):
-        return f"isogloss merge run recipe.yaml --name {version.name}"
-    if verb.startswith("train"):
-        words = [f"isogloss {verb}"]
-        flags = {"base": "--base", "corpus": "--corpus", "data": "--data", "replay": "--replay"}
-        words += [f"{flags[s.edge]} {s.name}" for s in direct if s.edge in flags]
-        seed = version.made_by.get("seed")
-        words += [f"--set seed={seed}"] if seed is not None else []
-        return " ".join([*words, f"--name {version.name}"])
-    return f"isogloss registry show {version.ref}"
 
 
 def failures(measured: Sequence[Board], failed: Sequence[Gate]) -> list[str]:

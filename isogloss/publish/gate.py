@@ -36,10 +36,8 @@ from isogloss.publish.scores import (
     MARGIN,
     TEST,
     Board,
-    beside_reference,
     boards,
     dominators,
-    verdict,
 )
 from isogloss.registry import Registry
 from isogloss.registry.records import Parent, Version
@@ -60,10 +58,17 @@ class Gate(NamedTuple):
     text: str
 
 
-def gates(registry: Registry, version: Version, *, endpoint: str | None = None) -> list[Gate]:
+def gates(
+    registry: Registry,
+    version: Version,
+    *,
+    measured: Sequence[Board] | None = None,
+    endpoint: str | None = None,
+) -> list[Gate]:
     """Every gate of ``version``'s role, passed or not, in a fixed order.
 
     Args:
+        measured: ``scores.boards`` of the version, where they were read already.
         endpoint: the Hub that a base has to be on; the client's own unless given.
 
     >>> [gate.name for gate in gates(registry, registry.get("my-base"))]      # doctest: +SKIP
@@ -76,7 +81,7 @@ def gates(registry: Registry, version: Version, *, endpoint: str | None = None) 
     role = role_of(version)
     if role == "base":
         return found
-    measured = boards(registry, version)
+    measured = boards(registry, version) if measured is None else measured
     on_test = [board for board in measured if board.split == TEST]
     if role == "task":
         found.append(_task(version, on_test))
@@ -165,7 +170,7 @@ def _winner_and_prestige(version: Version, on_test: Sequence[Board]) -> list[Gat
     winner, prestige = [], []
     for board in judged:
         where = f"on {board.suite} ({board.split})"
-        found = verdict(board)
+        found = board.verdict
         if found is None:
             why = f"{_no_reference(board)} {where}"
             winner.append((False, why))
@@ -193,7 +198,7 @@ def _task(version: Version, on_test: Sequence[Board]) -> Gate:
     found = []
     for board in measured:
         where = f"on {board.suite} ({board.split})"
-        beside = beside_reference(board)
+        beside = board.beside
         if beside is None:
             found.append((False, f"{_no_reference(board)} {where}"))
             continue

@@ -13,10 +13,8 @@ from isogloss.eval.bootstrap import Interval
 from isogloss.publish.scores import (
     TEST,
     Board,
-    beside_reference,
     dominators,
     intervals,
-    verdict,
 )
 
 
@@ -71,7 +69,7 @@ def _value(interval: Interval | None, metrics: dict[str, float], metric: str) ->
 
 
 def _gain_notes(board: Board) -> list[str]:
-    found = verdict(board)
+    found = board.verdict
     if found is None:
         return []
     row = next(row for row in found.rows if row.variant == board.version)
@@ -90,7 +88,7 @@ def _gain_notes(board: Board) -> list[str]:
 
 def _changes(board: Board) -> list[str]:
     """What got worse, by name; and that nothing did, where that is so."""
-    beside = beside_reference(board)
+    beside = board.beside
     if beside is None:
         return []
     worse = [row for row in beside.rows if row.word == "worse"]

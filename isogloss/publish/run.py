@@ -19,6 +19,7 @@ from isogloss.publish.hub import check_repo, client
 from isogloss.publish.lineage import default_endpoint, sources
 from isogloss.publish.payload import CARD, PROVENANCE, payload, refuse_secrets, upload_of
 from isogloss.publish.provenance import statement, statement_json
+from isogloss.publish.scores import boards
 from isogloss.publish.upload import ensure_repo, make_public, push, read_back, refuse_foreign
 from isogloss.registry import Registry
 from isogloss.registry.records import Publication, Version
@@ -82,9 +83,19 @@ def publish(
     check_repo(repo)
     check_overrides(overrides)
     where = (endpoint or default_endpoint()).rstrip("/")
-    found = gates(registry, version, endpoint=where)
+    measured = boards(registry, version)
+    found = gates(registry, version, measured=measured, endpoint=where)
     body = payload(registry, version, base_on_hub(registry, version, where))
-    card = render(registry, version, body, found, repo=repo, overrides=overrides, endpoint=where)
+    card = render(
+        registry,
+        version,
+        body,
+        found,
+        measured,
+        repo=repo,
+        overrides=overrides,
+        endpoint=where,
+    )
     files = [*body.files, upload_of(CARD, card.encode())]
     claim = statement(
         registry, version, [u.entry for u in files], sources(registry, version), where

@@ -8,10 +8,11 @@ no model is run here.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from isogloss.errors import IsoglossError
+from isogloss.errors import UsageError
 from isogloss.eval import (
     TaskResult,
     Verdict,
@@ -55,6 +56,11 @@ class Board(NamedTuple):
     """Of ``results``: made from the version itself, so nothing that it has to beat."""
     aside: tuple[str, ...]
     """Ancestors that were measured on other items, or by another protocol."""
+    verdict: Verdict | None = None
+    """The version against all others; None where there is no reference or a side is missing:
+    that is a refusal, not an error."""
+    beside: Comparison | None = None
+    """The version beside its reference, task by task; None where there is no reference."""
 
     @property
     def own(self) -> Results:
@@ -101,7 +107,7 @@ def _board(registry: Registry, version: Version, suite: str, split: str) -> Boar
         if root is not None and root in {v.record for v in base_chain(registry, other)}
     ]
     listed = [version, *([reference] if reference else []), *kin, *others]
-    return Board(
+    board = Board(
         suite=suite,
         split=split,
         version=version.ref,
@@ -114,14 +120,17 @@ def _board(registry: Registry, version: Version, suite: str, split: str) -> Boar
         ),
         aside=tuple(a.ref for a in ancestors if not fit[a.record]),
     )
+    return board._replace(verdict=_judged(board), beside=_beside(board))
 
 
 def _measured(registry: Registry, evaluations: Iterable[Evaluation]) -> dict[str, Results]:
     """Record digest -> task -> result, the newest of each."""
-    found: dict[str, Results] = {}
+    newest: dict[tuple[str, str], Evaluation] = {}
     for evaluation in sorted(evaluations, key=lambda e: e.created_at):
-        results = found.setdefault(evaluation.version, {})
-        results[evaluation.task] = result_of(registry, evaluation)
+        newest[evaluation.version, evaluation.task] = evaluation
+    found: dict[str, Results] = {}
+    for (version, task), evaluation in newest.items():
+        found.setdefault(version, {})[task] = result_of(registry, evaluation)
     return found
 
 
@@ -157,11 +166,7 @@ def _key(result: TaskResult) -> tuple[object, ...]:
     return (result.protocol, result.task_digest, result.metric, items)
 
 
-def verdict(board: Board) -> Verdict | None:
-    """The version against reference, ancestors and every other version on the board.
-
-    None where there is no reference or a side was not measured: that is a refusal, not an error.
-    """
+def _judged(board: Board) -> Verdict | None:
     if board.reference is None or not board.has_both_sides():
         return None
     rivals = [name for name in board.results if name not in (board.version, board.reference)]
@@ -182,8 +187,7 @@ def dominators(board: Board, row: VerdictRow) -> list[str]:
     return [name for name in row.dominated_by if name not in board.heirs]
 
 
-def beside_reference(board: Board) -> Comparison | None:
-    """The version beside its reference, task by task; None where there is no reference."""
+def _beside(board: Board) -> Comparison | None:
     if board.reference is None:
         return None
     reference = board.results[board.reference]
@@ -192,13 +196,13 @@ def beside_reference(board: Board) -> Comparison | None:
 
 def intervals(board: Board, names: Sequence[str]) -> Mapping[str, dict[str, Interval | None]]:
     """The metric of each task with its interval, for each of ``names``; None where it can't be."""
+    judged = {row.variant: row.tasks for row in board.verdict.rows} if board.verdict else {}
     found: dict[str, dict[str, Interval | None]] = {}
     for name in names:
         results = board.results[name]
         found[name] = dict.fromkeys(results)
-        try:
-            rows = compare(results, results, names=(name, name)).rows
-        except IsoglossError:  # a metric that has no bootstrap yet; its value is still shown
-            continue
-        found[name].update({row.task: row.a for row in rows})
+        with contextlib.suppress(UsageError):  # no bootstrap of this metric; its value is shown
+            own = judged.get(name)
+            rows = compare(results, results, names=(name, name)).rows if own is None else []
+            found[name].update(own or {row.task: row.a for row in rows})
     return found

@@ -126,7 +126,7 @@ def _record(
             suite=spec.suite.name,
             task=result.task,
             task_digest=result.task_digest,
-            side=result.side,  # type: ignore[arg-type]
+            side=result.side,
             split=result.split,
             protocol=result.protocol,
             kind=result.kind,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isogloss.errors import ConfigError
 from isogloss.merge import slack as slacks
-from isogloss.merge.kernels import Threshold, keep, threshold
+from isogloss.merge.kernels import Threshold, keep, ordered_sum, threshold
 from isogloss.merge.methods.method import (
     INT8_MASK,
     LAMBDA,
@@ -241,8 +241,9 @@ def _trim(delta: Array, cut: Threshold, rescale: bool) -> Array:
     short = keep(delta, cut)
     if not rescale:
         return short
-    before = float(np.sum(np.abs(delta), dtype=np.float64))
-    after = float(np.sum(np.abs(short), dtype=np.float64))
+    before, after = (
+        ordered_sum(np.abs(values, dtype=np.float64).reshape(-1)) for values in (delta, short)
+    )
     # Below this mergekit leaves the delta as it is; a quotient of near-zeros means nothing.
     return short if min(before, after) < 1e-7 else short * np.float32(before / after)
 

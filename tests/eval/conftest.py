@@ -12,11 +12,10 @@ import torch
 
 from isogloss.eval import TaskResult
 
-WORDS = (
-    "how you dey today my broder we dey go market buy rice and fish di rain don start fall for "
-    "road everybody dey run positive negative sentiment good bad wetin happen the house is near "
-    "this river and nobody wants to leave it été où ça"
-).split()
+TEXT = """how you dey today my broder we dey go market buy rice and fish di rain don start fall for
+road everybody dey run positive negative sentiment good bad wetin happen the house is near this
+river and nobody wants to leave it été où ça"""
+WORDS = TEXT.split()
 
 
 class Models(NamedTuple):
@@ -65,7 +64,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> Models:
     from transformers import LlamaConfig, LlamaForCausalLM
     from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # for the session: tests load with transformers themselves
     root = tmp_path_factory.mktemp("models")
     made = Models(root / "base", root / "adapter", root / "other")
     torch.manual_seed(0)
@@ -102,7 +101,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> Models:
             if "modules_to_save" in name:
                 weight += 0.1
     adapted.save_pretrained(made.other)
-    logging.enable_progress_bar()
     return made
 
 

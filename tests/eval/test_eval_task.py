@@ -9,7 +9,7 @@ import pytest
 
 from isogloss.config import parse
 from isogloss.errors import ConfigError, EvalError, UsageError
-from isogloss.eval.suite import load_suite, suites
+from isogloss.eval.suite import Fill, load_suite, suites
 from isogloss.eval.task import Task, prompt_fields, render
 
 CLASSES: dict[str, Any] = {
@@ -151,7 +151,7 @@ def test_a_suite_file_is_read_relative_to_itself(tmp_path: Path) -> None:
 
 def test_blanks_are_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    fill = {"dialect": "a.txt", "prestige": [Path("/b.txt"), "/c.txt"]}
+    fill: Fill = {"dialect": "a.txt", "prestige": [Path("/b.txt"), "/c.txt"]}
     dialect, prestige = load_suite("dialect-gap", fill=fill).tasks
     assert dialect.files("test") == [tmp_path / "a.txt"]
     assert prestige.files("test") == [Path("/b.txt"), Path("/c.txt")]

@@ -151,6 +151,10 @@ def test_elision_and_contraction(files: DemoFiles) -> None:
         for text in _texts(path):
             assert not hiatus.search(text), text
             assert not re.search(r"\b(à|de) les?\b (?!\w+(er|ir|re)\b)|\bsi ils?\b", text), text
+    for path in [*files.quebec, *files.task_quebec]:
+        for text in _texts(path):
+            found = hiatus.search(text)
+            assert not (found and found[1].lower() in ("de", "que")), text
 
 
 @pytest.mark.parametrize("marker", DIALECT_ONLY)

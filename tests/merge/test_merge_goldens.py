@@ -18,9 +18,9 @@ SFT = [-0.60, 0.40, 0.30, -0.12, 0, 0.25, -0.10, 0.04]
 
 def merge(first: list[float], second: list[float], **options: Any) -> list[float]:
     """The merged delta: TIES on a base of zeros."""
-    deltas = [np.float32(first), np.float32(second)]
+    deltas = [np.array(first, np.float32), np.array(second, np.float32)]
     options = {"weight": [1, 1], "density": [1, 1]} | options
-    return ties(np.zeros(len(first), np.float32), deltas, **options).values.tolist()  # type: ignore[arg-type]
+    return list(ties(np.zeros(len(first), np.float32), deltas, **options).values.tolist())
 
 
 def preset(name: str) -> dict[str, str]:
@@ -104,6 +104,12 @@ def test_slack(mode: str, value: float, wanted: list[float]) -> None:
 def test_the_unit_rms_is_the_favoured_models() -> None:
     got = merge(CT, SFT, slack=Slack("margin", 0.5, 1, "rms"), **AFTER_474)
     assert got == pytest.approx([0.90, 0.40, 0.30, -0.12, -0.20, 0.25, 0.40, 0.04], abs=1e-7)
+
+
+def test_the_unit_rms_has_the_weight_of_a_weighted_election() -> None:
+    # S = [.6, -.3, .45, .04, -.2, .125, .35, -.03]; 1.5u = .222 with the weight, .443 without.
+    got = merge(CT, SFT, weight=[1, 0.5], slack=Slack("margin", 1.5, 1, "rms"))
+    assert got == pytest.approx([0.90, -0.50, 0.30, -0.12, -0.20, 0.25, 0.40, 0.04], abs=1e-7)
 
 
 def test_margin_both_averages_with_the_weights() -> None:

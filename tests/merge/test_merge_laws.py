@@ -116,9 +116,7 @@ def test_identity(taus: list[Array], how: dict[str, Any], base: Array) -> None:
 
 
 @given(deltas(), st.data(), hnp.arrays(np.float32, SIZE, elements=DYADIC))
-def test_a_zero_weight_changes_nothing(
-    taus: list[Array], data: st.DataObject, base: Array
-) -> None:
+def test_a_zero_weight_changes_nothing(taus: list[Array], data: st.DataObject, base: Array) -> None:
     zeroed = data.draw(st.integers(0, len(taus) - 1))
     weight = [0.0 if i == zeroed else 1.0 for i in range(len(taus))]
     rest = [tau for i, tau in enumerate(taus) if i != zeroed]
@@ -165,6 +163,10 @@ def test_ties_is_its_definition_in_float64(
     np.testing.assert_allclose(merged(taus, **given), wanted, rtol=1e-6, atol=1e-7)
 
 
+def _ranked(values: Any) -> list[int]:
+    return sorted(range(len(values)), key=lambda p: (-abs(values[p]), p))
+
+
 def _oracle(
     taus: list[Array],
     *,
@@ -181,7 +183,7 @@ def _oracle(
     short = []
     for tau, share in zip(taus, density, strict=True):
         k = entries_kept(share, n, semantics)
-        best = sorted(range(n), key=lambda p, tau=tau: (-abs(tau[p]), p))[:k]
+        best = _ranked(tau)[:k]
         short.append([float(tau[p]) if p in best else 0.0 for p in range(n)])
     votes = [
         [(w if elect == "weighted" else 1.0) * x for x in tau]
@@ -190,7 +192,7 @@ def _oracle(
     sums = [sum(vote[p] for vote in votes) for p in range(n)]
     balance = sum((s > 0) - (s < 0) for s in sums)
     fallback = {"positive": 1, "drop": 0, "majority": 1 if balance > 0 else -1}[zero_sum]
-    ranked = sorted(range(n), key=lambda p: (-abs(short[0][p]), p))
+    ranked = _ranked(short[0])
     result = []
     for p in range(n):
         total, both, mine = sums[p], False, votes[0][p]

@@ -1,4 +1,4 @@
-"""The peers' own results: mergekit on whole recipes, PEFT on adapters, transformers on reloading."""
+"""The peers' own results: mergekit on recipes, PEFT on adapters, transformers on reloading."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # mergekit, PEFT and transfor
 def ours(recipe: Mapping[str, Any], out: Path) -> dict[str, torch.Tensor]:
     loaded = load_recipe(recipe)
     run(loaded, out, sources=sources_from_paths(loaded))
-    return load_file(out / "model.safetensors")
+    return dict(load_file(out / "model.safetensors"))
 
 
 def theirs(recipe: Mapping[str, Any], out: Path) -> dict[str, torch.Tensor]:
@@ -35,14 +35,18 @@ def theirs(recipe: Mapping[str, Any], out: Path) -> dict[str, torch.Tensor]:
         write_model_card=False,
         lora_merge_cache=str(out.parent / "cache"),
     )
-    run_merge(MergeConfiguration.model_validate(yaml.safe_load(yaml.safe_dump(recipe))), str(out),
-              options)
+    run_merge(
+        MergeConfiguration.model_validate(yaml.safe_load(yaml.safe_dump(recipe))), str(out), options
+    )
     files = sorted(out.glob("*.safetensors"))
     return {name: tensor for file in files for name, tensor in load_file(file).items()}
 
 
-MLP_FIRST = [{"filter": "mlp", "value": [0.2, 1.0]}, {"filter": "self_attn", "value": 0.4}, 0.9]
-FILTERED = [*MLP_FIRST[:2], {"value": 0.9}]
+FILTERED = [
+    {"filter": "mlp", "value": [0.2, 1.0]},
+    {"filter": "self_attn", "value": 0.4},
+    {"value": 0.9},
+]
 
 RECIPES: dict[str, dict[str, Any]] = {
     "linear": {"merge_method": "linear", "ct": {"weight": 1.0}, "sft": {"weight": 0.3}},
@@ -71,6 +75,13 @@ RECIPES: dict[str, dict[str, Any]] = {
         "base": True,
         "ct": {"weight": 0.7},
         "sft": {"weight": 0.4},
+        "parameters": {"normalize": True},
+    },
+    "task arithmetic, weights that cancel": {
+        "merge_method": "task_arithmetic",
+        "base": True,
+        "ct": {"weight": 0.5},
+        "sft": {"weight": -0.5},
         "parameters": {"normalize": True},
     },
     "ties": {
@@ -219,11 +230,14 @@ def test_an_adapter_alone_is_pefts_merge_and_unload(name: str, zoo: Any, tmp_pat
     changed = load_file(zoo.base / "model.safetensors")
     for key, tensor in wanted.items():
         torch.testing.assert_close(mine[key], tensor, rtol=1e-5, atol=1e-6, msg=key)
-    assert sum(not torch.equal(mine[key], changed[key]) for key in changed) == {
-        "lora": 6,
-        "rslora": 6,
-        "embedding": 3,
-    }[name]
+    assert (
+        sum(not torch.equal(mine[key], changed[key]) for key in changed)
+        == {
+            "lora": 6,
+            "rslora": 6,
+            "embedding": 3,
+        }[name]
+    )
 
 
 def test_gpt2_layers_that_store_their_transpose(tmp_path: Path) -> None:

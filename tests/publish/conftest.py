@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from family import Family
-from hub_server import WRITER, LoopbackHub
 
-HERE = Path(__file__).parent
-Publish = Callable[..., list[dict[str, Any]]]
+from tests.publish.family import Family
+from tests.publish.hub_server import WRITER, LoopbackHub
+from tests.publish.process import Publish, Publisher, client_environment
 
 
 @pytest.fixture
@@ -26,47 +21,45 @@ def family(tmp_path: Path) -> Iterator[Family]:
     made.registry.close()
 
 
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
-    """An empty Hub."""
-    with LoopbackHub(tmp_path / "hub") as server:
+@pytest.fixture(scope="session")
+def hub_of_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackHub]:
+    """One server for all tests: the client reads its address once, when it is imported."""
+    with LoopbackHub(tmp_path_factory.mktemp("hub")) as server:
         yield server
 
 
-def client_environment(hub: LoopbackHub, folder: Path) -> dict[str, str]:
-    """Variables for a process in which the real client knows no Hub but ``hub``."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
-    return kept | {
-        "HF_ENDPOINT": hub.endpoint,
-        "HF_HOME": str(folder / "hf-home"),
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_DISABLE_UPDATE_CHECK": "1",
-        "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
-        "NO_PROXY": "127.0.0.1",
-        "PYTHONPATH": str(HERE.parent.parent),
-        "PYTHONWARNINGS": "error::UserWarning",
-        "OMP_NUM_THREADS": "1",
-    }
+@pytest.fixture
+def hub(hub_of_session: LoopbackHub, tmp_path: Path) -> LoopbackHub:
+    """An empty Hub."""
+    hub_of_session.reset(tmp_path / "hub")
+    return hub_of_session
+
+
+@pytest.fixture(scope="session")
+def publisher(
+    hub_of_session: LoopbackHub, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Publisher]:
+    """The process that most tests share."""
+    folder = tmp_path_factory.mktemp("client")
+    made = Publisher(client_environment(hub_of_session, folder), folder / "log")
+    yield made
+    made.close()
 
 
 @pytest.fixture
-def publish_calls(family: Family, hub: LoopbackHub, tmp_path: Path) -> Publish:
-    """Make calls of ``publish`` in one other process; each answer is a dict."""
+def publish_calls(
+    family: Family, hub: LoopbackHub, publisher: Publisher, tmp_path: Path
+) -> Publish:
+    """Make calls of ``publish`` in another process; with ``env``, in one of their own."""
 
     def run(*calls: dict[str, Any], env: dict[str, str] | None = None) -> list[dict[str, Any]]:
-        asked = {"home": str(family.home), "calls": [{"token": WRITER} | call for call in calls]}
-        done = subprocess.run(
-            [sys.executable, str(HERE / "publisher.py"), json.dumps(asked)],
-            env=client_environment(hub, tmp_path) | (env or {}),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        for token in ("hf_loopback",):
-            assert token not in done.stdout + done.stderr
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        used = publisher
+        if env:
+            used = Publisher(client_environment(hub, tmp_path) | env, tmp_path / "log")
+        try:
+            return [used.call(family.home, {"token": WRITER} | call) for call in calls]
+        finally:
+            if env:
+                used.close()
 
     return run

@@ -109,7 +109,7 @@ class Family:
                     self.registry.parent_edge(self.base, "base"),
                     self.registry.parent_edge(self.pcm_text, "corpus"),
                 ),
-                made_by=made_by("train cpt", {"rank": 2, "learning_rate": 0.0002}),
+                made_by=made_by("train cpt", {"rank": 2, "learning_rate": 0.005}),
             ),
         )
         edges = [(self.base, "base", None), (self.en_text, "data", None)]
@@ -203,7 +203,7 @@ class Family:
                     suite=self.suite,
                     task=task,
                     task_digest=digest_of(task),
-                    side=side,  # type: ignore[arg-type]
+                    side=side,
                     split=split,
                     protocol="test-1",
                     kind=kind,

@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 import yaml
-from hub_store import valid_repo
+
+from tests.publish.hub_store import valid_repo
 
 
 def card_errors(content: str) -> list[dict[str, str]]:

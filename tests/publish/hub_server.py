@@ -25,16 +25,16 @@ from types import TracebackType
 from typing import Any, ClassVar, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from hub_cards import card_errors
-from hub_store import Blob, HubRefusal, HubStore, upload_mode, valid_repo
+from tests.publish.hub_cards import card_errors
+from tests.publish.hub_store import Blob, HubRefusal, HubStore, upload_mode, valid_repo
 
-TOKENS = {
+TOKENS: dict[str, tuple[str, str]] = {
     "hf_loopbackwritertoken0000000000000000": ("tester", "write"),
     "hf_loopbackreadertoken0000000000000000": ("reader", "read"),
 }
 WRITER, READER = TOKENS
-ORGS = ("lab",)
-"""Organisations that ``tester`` may write to, beside their own namespace."""
+ORGS: dict[str, tuple[str, ...]] = {"tester": ("lab",), "reader": ()}
+"""The organisations that each user is a member of, beside their own namespace."""
 
 
 @dataclass
@@ -76,6 +76,12 @@ class LoopbackHub:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
         self.endpoint = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def reset(self, folder: Path) -> None:
+        """Forget everything and go on in another folder, at the same address."""
+        self.folder, self.store = folder, HubStore(folder)
+        self.log.clear()
+        self.faults.clear()
 
     def __enter__(self) -> LoopbackHub:
         self.thread = threading.Thread(
@@ -143,7 +149,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.query = {k: v[0] for k, v in parse_qs(split.query).items()}
         length = int(self.headers.get("Content-Length") or 0)
         self.body = self.rfile.read(length) if length else b""
-        self.user, self.access = TOKENS.get(self._token() or "", (None, None))
+        nobody: tuple[str | None, str | None] = (None, None)
+        self.user, self.access = TOKENS.get(self._token() or "", nobody)
         self.hub.log.append(Request(self.command, self.path, self.user is not None))
         fault = self.hub.fault_for(self.command, self.path)
         self.corrupt = fault is not None and fault.action == "corrupt"
@@ -192,7 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise HubRefusal(404 if self.user else 401, "Repository not found", "RepoNotFound")
 
     def _owns(self, repo: str) -> bool:
-        return self.user is not None and repo.split("/")[0] in (self.user, *ORGS)
+        return self.user is not None and repo.split("/")[0] in (self.user, *ORGS[self.user])
 
     def _may_write(self, repo: str) -> None:
         if self.user is None:
@@ -222,7 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.user is None:
             raise HubRefusal(401, "Invalid username or password.")
         token = {"displayName": "loopback", "role": self.access}
-        orgs = [{"name": name} for name in ORGS]
+        orgs = [{"name": name} for name in ORGS[self.user]]
         who = {"type": "user", "name": self.user, "fullname": self.user, "orgs": orgs}
         return 200, who | {"auth": {"accessToken": token}}, {}
 
@@ -422,35 +429,33 @@ class _Handler(BaseHTTPRequestHandler):
         return 206, data[start : end + 1], headers
 
 
-_Handler.routes = [
-    (method, re.compile(pattern), handler)
-    for method, pattern, handler in [
-        ("GET", "/api/whoami-v2", _Handler.whoami),
-        ("GET", "/api/agent-harnesses", _Handler.agents),
-        ("POST", "/api/repos/create", _Handler.create),
-        ("POST", "/api/validate-yaml", _Handler.validate_yaml),
-        ("PUT", _MODEL + "/settings", _Handler.settings),
-        ("GET", _MODEL + "/auth-check", _Handler.auth_check),
-        ("GET", _MODEL + "/auth-check/write", _Handler.auth_check_write),
-        ("POST", _MODEL + "/preupload/(?P<rev>[^/]+)", _Handler.preupload),
-        ("POST", r"/(?P<repo>[^/]+/[^/]+)\.git/info/lfs/objects/batch", _Handler.lfs_batch),
-        ("PUT", "/lfs/(?P<place>[^/]+/[^/]+)/(?P<oid>[0-9a-f]{64})", _Handler.lfs_put),
-        ("POST", "/lfs/(?P<repo>[^/]+/[^/]+)/(?P<oid>[0-9a-f]{64})/verify", _Handler.lfs_verify),
-        ("POST", _MODEL + "/commit/(?P<rev>[^/]+)", _Handler.commit),
-        ("POST", _MODEL + "/tag/(?P<name>[^/]+)", _Handler.tag),
-        ("DELETE", _MODEL + "/tag/(?P<name>[^/]+)", _Handler.untag),
-        ("POST", _MODEL + "/branch/(?P<name>[^/]+)", _Handler.branch),
-        ("DELETE", _MODEL + "/branch/(?P<name>[^/]+)", _Handler.unbranch),
-        ("GET", _MODEL, _Handler.info),
-        ("GET", _MODEL + "/revision/(?P<rev>[^/]+)", _Handler.info),
-        ("GET", _MODEL + "/tree/(?P<rev>[^/]+)(?:/(?P<path>.+))?", _Handler.tree),
-        ("POST", _MODEL + "/paths-info/(?P<rev>[^/]+)", _Handler.paths_info),
-        ("GET", _MODEL + "/refs", _Handler.refs),
-        ("GET", _MODEL + "/commits/(?P<rev>[^/]+)", _Handler.commits),
-        ("HEAD", "/(?P<repo>[^/]+/[^/]+)/resolve/(?P<rev>[^/]+)/(?P<path>.+)", _Handler.resolve),
-        ("GET", "/(?P<repo>[^/]+/[^/]+)/resolve/(?P<rev>[^/]+)/(?P<path>.+)", _Handler.resolve),
-    ]
+_ROUTES: list[tuple[str, str, Callable[..., Answer]]] = [
+    ("GET", "/api/whoami-v2", _Handler.whoami),
+    ("GET", "/api/agent-harnesses", _Handler.agents),
+    ("POST", "/api/repos/create", _Handler.create),
+    ("POST", "/api/validate-yaml", _Handler.validate_yaml),
+    ("PUT", _MODEL + "/settings", _Handler.settings),
+    ("GET", _MODEL + "/auth-check", _Handler.auth_check),
+    ("GET", _MODEL + "/auth-check/write", _Handler.auth_check_write),
+    ("POST", _MODEL + "/preupload/(?P<rev>[^/]+)", _Handler.preupload),
+    ("POST", r"/(?P<repo>[^/]+/[^/]+)\.git/info/lfs/objects/batch", _Handler.lfs_batch),
+    ("PUT", "/lfs/(?P<place>[^/]+/[^/]+)/(?P<oid>[0-9a-f]{64})", _Handler.lfs_put),
+    ("POST", "/lfs/(?P<repo>[^/]+/[^/]+)/(?P<oid>[0-9a-f]{64})/verify", _Handler.lfs_verify),
+    ("POST", _MODEL + "/commit/(?P<rev>[^/]+)", _Handler.commit),
+    ("POST", _MODEL + "/tag/(?P<name>[^/]+)", _Handler.tag),
+    ("DELETE", _MODEL + "/tag/(?P<name>[^/]+)", _Handler.untag),
+    ("POST", _MODEL + "/branch/(?P<name>[^/]+)", _Handler.branch),
+    ("DELETE", _MODEL + "/branch/(?P<name>[^/]+)", _Handler.unbranch),
+    ("GET", _MODEL, _Handler.info),
+    ("GET", _MODEL + "/revision/(?P<rev>[^/]+)", _Handler.info),
+    ("GET", _MODEL + "/tree/(?P<rev>[^/]+)(?:/(?P<path>.+))?", _Handler.tree),
+    ("POST", _MODEL + "/paths-info/(?P<rev>[^/]+)", _Handler.paths_info),
+    ("GET", _MODEL + "/refs", _Handler.refs),
+    ("GET", _MODEL + "/commits/(?P<rev>[^/]+)", _Handler.commits),
+    ("HEAD", "/(?P<repo>[^/]+/[^/]+)/resolve/(?P<rev>[^/]+)/(?P<path>.+)", _Handler.resolve),
+    ("GET", "/(?P<repo>[^/]+/[^/]+)/resolve/(?P<rev>[^/]+)/(?P<path>.+)", _Handler.resolve),
 ]
+_Handler.routes = [(method, re.compile(pattern), handler) for method, pattern, handler in _ROUTES]
 
 
 def _entry(path: str, blob: Blob) -> dict[str, Any]:

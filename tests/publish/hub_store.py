@@ -21,7 +21,7 @@ LFS_FROM = 10 << 20
 """Bytes from which a file of any name is kept in LFS."""
 
 
-class HubRefusal(Exception):  # noqa: N818 (an answer, not a failure)
+class HubRefusal(Exception):
     """An answer that is an error: HTTP status, ``X-Error-Code`` and text."""
 
     def __init__(self, status: int, message: str, code: str | None = None) -> None:
@@ -90,7 +90,13 @@ class HubStore:
         with self.lock:
             if self.exists(repo):
                 raise HubRefusal(409, "You already created this model repo")
-            state = {"private": private, "commits": {}, "branches": {}, "tags": {}, "pulls": 0}
+            state: dict[str, Any] = {
+                "private": private,
+                "commits": {},
+                "branches": {},
+                "tags": {},
+                "pulls": 0,
+            }
             tree = {".gitattributes": self._put(GITATTRIBUTES)}
             oid = self._append(state, None, tree, "initial commit")
             state["branches"]["main"] = oid

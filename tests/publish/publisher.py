@@ -1,8 +1,8 @@
 """Publishes in a process of its own, with the real client, to the loopback address only.
 
-``python publisher.py JSON`` reads ``{"home": …, "calls": [{"ref", "repo", …}]}``, makes each call
-of ``isogloss.publish.publish``, and prints one JSON object a call: what came back, or the error.
-Every connection that Python makes is counted, and refused unless it goes to the loopback address.
+Each line of stdin is ``{"home": …, "call": {"ref", "repo", …}}``; for each, ``publish`` of
+``isogloss.publish`` is called, and one line says what came back, or the error. Every connection
+that Python makes is counted, and refused unless it goes to the loopback address.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ def _guard(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def main() -> None:
-    """Make the calls of the first argument."""
+    """Make the calls that come in."""
     sys.addaudithook(_guard)
     from isogloss.errors import IsoglossError
     from isogloss.publish import publish
     from isogloss.registry import Registry
 
-    asked = json.loads(sys.argv[1])
-    for call in asked["calls"]:
-        before = len(CONNECTIONS)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        call, before = asked["call"], len(CONNECTIONS)
         with Registry.open(Path(asked["home"])) as registry:
             version = registry.get(call.pop("ref"))
             try:
-                done = publish(registry, version, **call)
-                said: dict[str, Any] = done._asdict() | {"error": None}
+                said: dict[str, Any] = publish(registry, version, **call)._asdict()
+                said["error"] = None
             except IsoglossError as error:
                 said = {"error": type(error).__name__, "message": str(error)}
         print(json.dumps(said | {"connections": len(CONNECTIONS) - before}), flush=True)

@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from conftest import Publish
-from family import WINS, Family
-from hub_server import READER, WRITER, LoopbackHub
 
 from isogloss.files import sha256_bytes
 from isogloss.registry import Language
+from tests.publish.family import WINS, Family
+from tests.publish.hub_server import READER, WRITER, LoopbackHub
+from tests.publish.process import Publish
 
 BASE: dict[str, Any] = {"ref": "en-base", "repo": "lab/en-base"}
 ADAPTER: dict[str, Any] = {"ref": "pcm-cpt", "repo": "lab/pcm-cpt"}
@@ -29,9 +29,9 @@ def test_base_adapter_and_merge_are_published_and_read_back(
         assert done["changed"]
         assert len(hub.store.commits(done["repo"])) == 2  # the first is the Hub's own
         assert hub.store.private(done["repo"])
-        stored = {p: sha256_bytes(data) for p, data in hub.files(done["repo"]).items()}
-        stored.pop(".gitattributes")
-        assert stored == {path: sha256 for path, _, sha256 in done["files"]}
+        there = {p: sha256_bytes(data) for p, data in hub.files(done["repo"]).items()}
+        there.pop(".gitattributes")
+        assert there == {path: sha256 for path, _, sha256 in done["files"]}
 
     stored = hub.files("lab/pcm-mood")
     entry = next(f for f in family.merge.files if f.path == "model.safetensors")
@@ -210,7 +210,7 @@ def test_a_branch_and_a_pull_request(
         ("POST .*/commit/", "close", "check the connection"),
         ("POST /api/validate-yaml", 400, "publishing to lab/en-base failed"),
         ("POST /api/repos/create", 403, "write access"),
-        ("GET /api/models/lab/en-base$", 500, "again later"),
+        (r"GET /api/models/lab/en-base\b", 500, "again later"),
     ],
 )
 def test_a_refusal_leaves_no_half_and_the_next_run_ends_it(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors import SafetensorError, deserialize
+from safetensors import SafetensorError
+from safetensors import deserialize as _deserialize
 from safetensors.numpy import save
 
 from isogloss.errors import CheckpointError
 from isogloss.registry import read_header
 from isogloss.registry.headers import MAX_HEADER, parse_header
+
+# The peer is untyped.
+deserialize: Callable[[bytes], Any] = _deserialize
 
 
 def _file(path: Path, header: Any, data: bytes = b"") -> Path:

@@ -222,7 +222,9 @@ def test_one_bad_file_of_several(registry: Registry, make_corpus: Maker) -> None
 
 def test_equal_names(registry: Registry, make_corpus: Maker) -> None:
     with pytest.raises(InputError, match="have one name"):
-        registry.add([make_corpus("x/a.txt"), make_corpus("y/a.txt")], Draft(name="c", kind="corpus"))
+        registry.add(
+            [make_corpus("x/a.txt"), make_corpus("y/a.txt")], Draft(name="c", kind="corpus")
+        )
 
 
 def test_missing_and_misplaced(registry: Registry, make_adapter: Maker, tmp_path: Path) -> None:
@@ -312,12 +314,12 @@ def test_links_are_followed_into_our_own_blobs_only(
         other.add(registry.view(version), Draft(name="a", kind="adapter"))
 
 
-def test_a_file_that_changes_meanwhile(registry: Registry, make_corpus: Maker) -> None:
+@pytest.mark.parametrize("size", [3, 300], ids=["shorter", "longer"])
+def test_a_file_that_changes_meanwhile(registry: Registry, make_corpus: Maker, size: int) -> None:
     path = make_corpus()
 
-    def write_on(*_: Any) -> None:
-        with path.open("a") as file:
-            file.write("more\n")
+    def write_on(*_: Any, **__: Any) -> None:
+        path.write_text("x" * size)
 
     before = _state(registry)
     with pytest.raises(InputError, match="changed while it was added"):

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from isogloss.experiment.demo.corpus import DemoFiles, Splits, write_corpus
+    from isogloss.experiment.demo.story import run_demo
 
-__all__ = ["DemoFiles", "Splits", "write_corpus"]
+__all__ = ["DemoFiles", "Splits", "run_demo", "write_corpus"]
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return getattr(importlib.import_module("isogloss.experiment.demo.corpus"), name)
+        home = "story" if name == "run_demo" else "corpus"
+        return getattr(importlib.import_module(f"isogloss.experiment.demo.{home}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

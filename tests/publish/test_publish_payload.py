@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from family import Family, adapter_folder
 
 from isogloss.errors import PublishError, UnsafeInput
 from isogloss.files import sha256_bytes
@@ -14,6 +13,7 @@ from isogloss.publish.lineage import sources
 from isogloss.publish.payload import is_local, payload, refuse_secrets, upload_of
 from isogloss.publish.provenance import statement
 from isogloss.registry import Draft, HubSource
+from tests.publish.family import Family, adapter_folder
 
 BASE = HubSource(repo="lab/en-base", commit="c" * 40)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from family import BASE, PCM, TASK, WINS, Family
 
 from isogloss.errors import UsageError
 from isogloss.publish import Gate, gates
 from isogloss.publish.gate import check_overrides
 from isogloss.registry import Draft, HubSource, Version
+from tests.publish.family import BASE, PCM, TASK, WINS, Family
 
 
 def by_name(family: Family, version: Version) -> dict[str, Gate]:

@@ -7,10 +7,11 @@ skipped, and counted nowhere.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def check_fields(rows: Sequence[Row], fields: Iterable[str], where: str) -> None
                 )
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _lines(path: Path) -> Generator[str]:
     # newline="\n" keeps U+2028 and a stray carriage return inside a document inside it.
     with path.open(encoding="utf-8-sig", newline="\n") as file:
         for line in file:
@@ -92,29 +93,34 @@ def _read_txt(path: Path) -> Iterator[Row]:
 
 
 def _read_jsonl(path: Path) -> Iterator[Row]:
-    for number, line in enumerate(_lines(path), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise CorpusError(f"{path}, line {number}: {error.msg}", expected="JSON") from error
-        if not isinstance(row, dict):
-            raise CorpusError(f"{path}, line {number}, is no JSON object", expected='{"text": "…"}')
-        yield row
+    with contextlib.closing(_lines(path)) as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise CorpusError(f"{path}, line {number}: {error.msg}", expected="JSON") from error
+            if not isinstance(row, dict):
+                raise CorpusError(
+                    f"{path}, line {number}, is no JSON object", expected='{"text": "…"}'
+                )
+            yield row
 
 
 def _read_table(path: Path, delimiter: str) -> Iterator[Row]:
-    reader = csv.DictReader(_lines(path), delimiter=delimiter, strict=True)
-    if delimiter == "\t":
-        reader = csv.DictReader(_lines(path), delimiter="\t", quoting=csv.QUOTE_NONE)
-    for number, row in enumerate(reader, 2):
-        if None in row or None in row.values():
-            raise CorpusError(
-                f"{path}, line {number}, has another number of columns than the header",
-                expected=", ".join(reader.fieldnames or ()),
-            )
-        yield dict(row)
+    with contextlib.closing(_lines(path)) as lines:
+        if delimiter == "\t":
+            reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+        else:
+            reader = csv.DictReader(lines, delimiter=delimiter, strict=True)
+        for number, row in enumerate(reader, 2):
+            if None in row or None in row.values():
+                raise CorpusError(
+                    f"{path}, line {number}, has another number of columns than the header",
+                    expected=", ".join(reader.fieldnames or ()),
+                )
+            yield dict(row)
 
 
 def _read_tsv(path: Path) -> Iterator[Row]:

@@ -101,14 +101,27 @@ def run_experiment(
     }
     first = _base(experiment, registry, corpora, base, device, report)
     note(f"base {first.ref}")
-    return Outcome(
-        experiment,
-        suite,
-        [
-            _seed(experiment, suite, registry, corpora, first, seed, device, report, note)
-            for seed in experiment.seeds
-        ],
-    )
+    seeds = [
+        _seed(experiment, suite, registry, corpora, first, seed, device, report, note)
+        for seed in experiment.seeds
+    ]
+    _point_to_best(registry, seeds)
+    return Outcome(experiment, suite, seeds)
+
+
+def _point_to_best(registry: Registry, seeds: Sequence[SeedOutcome]) -> None:
+    """``name@best`` of every merge that won: its seed with the greatest dialect gain on dev."""
+    best: dict[str, tuple[float, Version, str]] = {}
+    for seed in seeds:
+        if seed.winner is None or seed.dev is None:
+            continue
+        row = next(row for row in seed.dev.rows if row.variant == seed.winner)
+        gain, version = row.dialect_gain.value, seed.versions[seed.winner]
+        if version.name not in best or gain > best[version.name][0]:
+            best[version.name] = (gain, version, seed.why)
+    for name, (_, version, why) in best.items():
+        if registry.aliases(name).get("best") != version.number:
+            registry.alias(name, "best", version.number, why=why)
 
 
 def _base(
@@ -178,9 +191,6 @@ def _seed(
     if dev and chosen:
         test = _judged(test_scores, experiment, shown, trained)
         winner, why = _final(dev, test, test_scores, chosen, trained, experiment)
-        if winner:
-            version = made[winner]
-            registry.alias(version.name, "best", version.number, why=why)
     note(f"seed {seed}: {why}")
     return SeedOutcome(seed, made, names, chosen, dev, test, test_scores, winner, why)
 

@@ -38,7 +38,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from isogloss.config import Strict, load_yaml, parse
-from isogloss.errors import ConfigError, did_you_mean
+from isogloss.errors import ConfigError, IsoglossError, RefError, did_you_mean
 from isogloss.eval import Suite, load_suite
 from isogloss.refs import check_name
 from isogloss.registry import Language, language
@@ -161,7 +161,10 @@ class Experiment(Strict):
         if double:
             raise ValueError(f"each name once; twice: {', '.join(double)}")
         for name in seen:
-            check_name(f"{self.name}/{name}")
+            try:
+                check_name(f"{self.name}/{name}")
+            except RefError as error:
+                raise ValueError(str(error)) from error
         return self
 
     def _known(self, corpus: str, user: str) -> None:
@@ -201,8 +204,11 @@ def load_experiment(path: Path) -> Experiment:
         experiment.recipe_of(item, 0)
     if isinstance(experiment.base, BaseItem):
         experiment.recipe_of(experiment.base, 0)
-    for corpus in experiment.corpora.values():
-        _ = corpus.languages
+    for name, corpus in experiment.corpora.items():
+        try:
+            _ = corpus.languages
+        except IsoglossError as error:
+            raise ConfigError(f"{path.name}, corpus {name}: {error}") from error
     from isogloss.merge import load_recipe as load_merge
 
     for merge in expand_merges(experiment.merges):

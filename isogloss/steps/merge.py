@@ -70,11 +70,14 @@ def merge_step(registry: Registry, spec: MergeSpec, *, report: Report = silent) 
     by_ref = {what.ref: what for what in resolved.values()}
     _, found = sources(registry, recipe, report)
 
+    # What a merge is called doesn't change it; the role of an input may (slack favours the task).
+    told = {key: value for key, value in pinned.items() if key not in ("name", "note")}
+    told["roles"] = [found[name].role for name in recipe.names()]
     versions = [v for name in recipe.names() for v in by_ref[name].versions]
     digests = {ref: "+".join(v.content for v in what.versions) for ref, what in by_ref.items()}
     step = step_digest(
         "merge run",
-        renamed(pinned, digests),
+        renamed(told, digests),
         contents(registry, versions),
         recipe.seed,
         recipe.method.version,

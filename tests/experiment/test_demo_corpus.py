@@ -373,7 +373,7 @@ def test_a_grammar_that_says_too_little_is_an_error_and_no_endless_loop() -> Non
 
 
 def test_exports() -> None:
-    assert demo.__all__ == ["DemoFiles", "Splits", "write_corpus"]
+    assert demo.__all__ == ["DemoFiles", "Splits", "run_demo", "write_corpus"]
     assert set(demo.__all__) <= set(dir(demo))
     with pytest.raises(AttributeError, match="nothing"):
         demo.nothing  # noqa: B018

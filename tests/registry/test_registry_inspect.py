@@ -154,3 +154,11 @@ def test_parity_with_peft(tmp_path: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"rank_pattern": {"up_proj": 6}}))
     with pytest.raises(InputError, match=r"layers\.1\.self_attn\.q_proj\.lora_A has rank 2"):
         adapter_facts(tmp_path / "adapter")
+
+
+def test_a_real_corpus(isogloss_data: Path) -> None:
+    path = isogloss_data / "naija" / "train.jsonl"
+    found = corpus_facts([path], CorpusFacts(documents=0, bytes=0))
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line]
+    assert found.documents == len(rows) == 6_879
+    assert found.bytes == sum(len(row["text"].strip().encode()) for row in rows)

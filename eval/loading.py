@@ -120,8 +120,7 @@ def with_adapter(loaded: Loaded, path: Path) -> Iterator[Loaded]:
         peft.to(device=loaded.model.device).eval()
         yield loaded._replace(model=peft)
     finally:
-        peft.unload()
-        _restore(loaded.model, modules, biases)
+        peft.unload(); _restore(loaded.model, modules, biases)
 
 
 def _biases(model: Any) -> dict[str, torch.Tensor]:
@@ -131,11 +130,18 @@ def _biases(model: Any) -> dict[str, torch.Tensor]:
 def _restore(
     model: Any, modules: Mapping[str, torch.nn.Module], biases: Mapping[str, torch.Tensor]
 ) -> None:
-    """Undo what PEFT's ``unload`` leaves: modules saved whole stay, and biases are overwritten."""
+    """Put every module of the base back in its place, and biases to their values.
+
+    PEFT's ``unload`` leaves modules that an adapter saved whole, and overwritten biases. It also
+    starts the thread of a progress bar, which never returns where a block is left unfinished
+    until the interpreter ends.
+    """
     for name, module in modules.items():
         parent, _, leaf = name.rpartition(".")
         if name and getattr(modules[parent], leaf) is not module:
             setattr(modules[parent], leaf, module)
+    if hasattr(model, "peft_config"):
+        del model.peft_config
     with torch.no_grad():
         for name, value in biases.items():
             model.get_parameter(name).copy_(value)

@@ -29,7 +29,7 @@ from isogloss.steps import (
 from isogloss.steps.corpora import paths
 from isogloss.steps.evaluate import results
 from isogloss.steps.merge import renamed
-from isogloss.steps.resolve import Resolved
+from isogloss.steps.references import Resolved
 
 Note = Callable[[str], None]
 Scores = dict[str, dict[str, TaskResult]]

@@ -16,7 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from isogloss.publish.card import card
+    from isogloss.publish.cards import card
     from isogloss.publish.gate import Gate, gates
     from isogloss.publish.run import Published, publish
 
@@ -25,7 +25,7 @@ __all__ = ["Gate", "Published", "card", "gates", "publish"]
 _HOMES = {
     "Gate": "gate",
     "Published": "run",
-    "card": "card",
+    "card": "cards",
     "gates": "gate",
     "publish": "run",
 }
@@ -34,10 +34,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'isogloss.publish' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"isogloss.publish.{_HOMES[name]}"), name)
-    # Importing the submodule has bound ``card`` to the module of the same name.
-    globals()[name] = value
-    return value
+    return getattr(importlib.import_module(f"isogloss.publish.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -13,7 +13,7 @@ from isogloss.errors import GateRefused, LicenceConflict
 from isogloss.files import FileEntry
 from isogloss.madeby import now
 from isogloss.progress import Report, silent
-from isogloss.publish.card import base_on_hub, render
+from isogloss.publish.cards import base_on_hub, render
 from isogloss.publish.gate import Gate, check_overrides, gates
 from isogloss.publish.hub import check_repo, client
 from isogloss.publish.lineage import default_endpoint, sources

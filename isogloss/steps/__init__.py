@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from isogloss.steps.evaluate import EvaluateSpec, evaluate_step, stored_result
     from isogloss.steps.merge import MergeSpec, merge_step
     from isogloss.steps.publish import PublishSpec, publish_step
-    from isogloss.steps.resolve import Located, Resolved, locate, resolve
+    from isogloss.steps.references import Located, Resolved, locate, resolve
     from isogloss.steps.train import TrainSpec, train_step
 
 _HOMES = {
     "CorpusSpec": "corpora",
     "EvaluateSpec": "evaluate",
-    "Located": "resolve",
+    "Located": "references",
     "MergeSpec": "merge",
     "PublishSpec": "publish",
-    "Resolved": "resolve",
+    "Resolved": "references",
     "TrainSpec": "train",
     "evaluate_step": "evaluate",
-    "locate": "resolve",
+    "locate": "references",
     "merge_step": "merge",
     "publish_step": "publish",
     "register_corpus": "corpora",
-    "resolve": "resolve",
+    "resolve": "references",
     "stored_result": "evaluate",
     "train_step": "train",
 }

@@ -15,7 +15,7 @@ from isogloss.madeby import made_by, now
 from isogloss.progress import Report, silent
 from isogloss.registry import Evaluation, Registry, step_digest
 from isogloss.settings import device as default_device
-from isogloss.steps.resolve import Resolved, contents, locate
+from isogloss.steps.references import Resolved, contents, locate
 
 METHOD_VERSION = 1
 """Raised when the same model on the same items would get other numbers."""

@@ -12,7 +12,7 @@ from isogloss.progress import Report, silent
 from isogloss.refs import parse_hub_ref
 from isogloss.registry import CorpusFacts, Draft, Registry, Version, detect, language, survey
 from isogloss.settings import expand
-from isogloss.steps.resolve import add_hub, resolve
+from isogloss.steps.references import add_hub, resolve
 
 
 class AddSpec(Strict):

@@ -13,7 +13,7 @@ from isogloss.progress import Report, silent
 from isogloss.refs import check_name
 from isogloss.registry import Draft, Language, Registry, Version, step_digest
 from isogloss.registry.records import Parent, Role
-from isogloss.steps.resolve import Resolved, contents, locate, resolve
+from isogloss.steps.references import Resolved, contents, locate, resolve
 
 
 class MergeSpec(Strict):

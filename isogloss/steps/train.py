@@ -14,7 +14,7 @@ from isogloss.refs import check_name
 from isogloss.registry import Draft, Language, Registry, Version, step_digest
 from isogloss.registry.records import Parent, Role
 from isogloss.steps.corpora import text_files
-from isogloss.steps.resolve import Resolved, contents, locate, resolve
+from isogloss.steps.references import Resolved, contents, locate, resolve
 from isogloss.train import Start, TrainRecipe
 
 Verb = Literal["base", "cpt", "sft"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +166,22 @@ def test_data_is_read_before_a_model_is(tmp_path: Path) -> None:
     }
     with pytest.raises(CorpusError, match=r"no\.txt is not a file"):
         run([Variant("none", tmp_path)], {"name": "x", "tasks": [task]})
+
+
+def test_results_left_unread_do_not_hold_up_the_exit(folders: Any, data: Path) -> None:
+    """A caller that fails between two results leaves the adapter on until the interpreter ends."""
+    content = {"name": "a", "kind": "perplexity", "side": "task"}
+    task = content | {"data": {"test": str(data / "plain.txt")}}
+    code = (
+        "from pathlib import Path; from isogloss.eval import *;"
+        f"tasks = load_suite({{'name': 'x', 'tasks': [{task}]}}).tasks;"
+        f"v = Variant('a', Path('{folders.base}'), Path('{folders.adapter}'));"
+        "found = evaluate([v], tasks, 'test'); print(next(found).result.n)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "30\n"
 
 
 def test_calls_that_cannot_be_right(variants: list[Variant], suite_content: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard
 
 from isogloss.errors import UsageError
 from isogloss.publish import card
-from isogloss.publish.card import cell, plain
+from isogloss.publish.cards import cell, plain
 from isogloss.publish.front import iso_code
 from isogloss.registry import Draft, HubSource, Language, Publication
 from tests.publish.family import WINS, Family

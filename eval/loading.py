@@ -80,7 +80,7 @@ def with_adapter(loaded: Loaded, path: Path) -> Iterator[Loaded]:
 
     _check_adapter_folder(path)
     device = str(loaded.model.device)
-    modules = dict(loaded.model.named_modules())
+    modules = dict(loaded.model.named_modules(remove_duplicate=False))
     biases: dict[str, torch.Tensor] = {}
     try:
         with warnings.catch_warnings():
@@ -120,7 +120,7 @@ def with_adapter(loaded: Loaded, path: Path) -> Iterator[Loaded]:
         peft.to(device=loaded.model.device).eval()
         yield loaded._replace(model=peft)
     finally:
-        peft.unload(); _restore(loaded.model, modules, biases)
+        _restore(loaded.model, modules, biases)
 
 
 def _biases(model: Any) -> dict[str, torch.Tensor]:

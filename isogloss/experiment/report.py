@@ -20,9 +20,6 @@ class Table(NamedTuple):
     notes: list[str]
 
 
-_SIDES = {"dialect": "dialect", "prestige": "prestige", "task": "task"}
-
-
 def tables(outcome: Outcome) -> list[Table]:
     """For each seed the test split and, where fewer merges are shown there, the dev split."""
     found = []
@@ -40,7 +37,7 @@ def _table(outcome: Outcome, seed: SeedOutcome, verdict: Verdict, split: str) ->
     names = list(verdict.rows[0].tasks)
     header = (
         "variant",
-        *(f"{n} ({_SIDES[sides[n]]}, {_unit(kinds[n])})" for n in names),
+        *(f"{n} ({sides[n]}, {_unit(kinds[n])})" for n in names),
         "dialect gain %",
         "prestige loss %",
     )
@@ -80,14 +77,9 @@ def _flags(rows: Sequence[VerdictRow]) -> list[str]:
 
 
 def verdicts(outcome: Outcome) -> list[str]:
-    """One sentence or two for each seed."""
+    """A few sentences for each seed."""
     many = len(outcome.seeds) > 1
-    return [(f"Seed {s.seed}: " if many else "") + _sentence(s.why) for s in outcome.seeds]
-
-
-def _sentence(text: str) -> str:
-    text = text[:1].upper() + text[1:]
-    return text if text.endswith((".", ")")) else text + "."
+    return [(f"Seed {s.seed}: " if many else "") + s.why for s in outcome.seeds]
 
 
 def over_seeds(outcome: Outcome) -> Table | None:

@@ -187,7 +187,7 @@ def _seed(
     test_scores = _scores(
         registry, suite, measure.report_on, made, [*trained, *shown], experiment, device, report
     )
-    winner, why, test = None, "there is no merge to choose from", None
+    winner, why, test = None, "There is no merge to choose from.", None
     if dev and chosen:
         test = _judged(test_scores, experiment, shown, trained)
         winner, why = _final(dev, test, test_scores, chosen, trained, experiment)
@@ -280,12 +280,17 @@ def _final(
     own = _judged(scores, experiment, [chosen], trained)
     row = next(row for row in test.rows if row.variant == chosen)
     if dev.winner is None:
-        return None, f"no winner: on dev, {dev.why}"
+        return None, f"On dev {_lower(dev.why)}"
     if own.winner is None:
-        return None, f"no winner: {chosen} won on dev, but on test {own.why}"
+        return None, f"{chosen} won on dev, but on test {_lower(own.why)}"
+    family = len(test.rows) - 1
     if row.holm_p >= _ALPHA:
         return None, (
-            f"no winner: {chosen} won on dev, but its dialect gain on test has p = "
-            f"{row.holm_p:.3g} after Holm over {len(test.rows) - 1} variants"
+            f"There is no winner: {chosen} won on dev, but its dialect gain on test has p = "
+            f"{row.holm_p:.3g} after Holm over {family} variants."
         )
-    return chosen, f"{own.why} (p = {row.holm_p:.2g} after Holm over {len(test.rows) - 1} variants)"
+    return chosen, f"{own.why} p = {row.holm_p:.2g} after Holm over {family} variants."
+
+
+def _lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from isogloss.merge.methods import linear, task_arithmetic, ties
+# Importing a method's file registers it.
+from isogloss.merge.methods import linear, task_arithmetic, ties  # noqa: F401
 from isogloss.merge.methods.method import METHODS, Merged, Method, Parameter
 
-__all__ = ["METHODS", "Merged", "Method", "Parameter", "linear", "task_arithmetic", "ties"]
+__all__ = ["METHODS", "Merged", "Method", "Parameter"]

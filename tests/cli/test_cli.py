@@ -41,7 +41,7 @@ def every_command() -> list[list[str]]:
         assert inner is not None
         for command in inner.registered_commands:
             name = command.name or getattr(command.callback, "__name__", "")
-            found.append([group.name or "", name])
+            found.append([group.name or "", str(name)])
     return found
 
 
@@ -187,7 +187,7 @@ def test_an_ambiguous_reference_lists_what_it_could_be(run: Run, tmp_path: Path)
 def test_a_base_an_adapter_and_a_merge_from_the_command_line(run: Run, tmp_path: Path) -> None:
     text = "\n".join(f"we dey go market buy rice number {i}" for i in range(60))
     (tmp_path / "text.txt").write_text(text)
-    tiny = "--set sequence_length=32 --set batch_tokens=128 --set max_steps=2".split()
+    tiny = ["--set", "sequence_length=32", "--set", "batch_tokens=128", "--set", "max_steps=2"]
     words: list[list[Any]] = [
         ["train", "base", "--corpus", "text.txt", "--name", "base", "--shape", "llama:32x1",
          "--vocab", 300, *tiny],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,9 +68,9 @@ def test_the_ancestry_reaches_the_text(story: Story) -> None:
 
 
 def test_a_merge_is_the_arithmetic_its_recipe_says(story: Story) -> None:
-    def weights(name: str) -> dict[str, np.ndarray]:
+    def weights(name: str) -> dict[str, Any]:
         folder = story.registry.view(story.registry.get(name))
-        return load_file(next(folder.glob("*.safetensors")))
+        return dict(load_file(next(folder.glob("*.safetensors"))))
 
     base, task, merged = (weights(f"tiny/{n}:1") for n in ("base", "task", "ta-0.5"))
     factors = weights("tiny/dialect:1")
@@ -133,7 +134,7 @@ def test_the_merge_is_chosen_on_dev_and_reported_on_test(story: Story) -> None:
             seed.chosen,
         }
         if seed.winner is None:
-            assert seed.why.startswith("no winner")
+            assert "no winner" in seed.why
 
 
 def test_the_report_has_every_variant_with_intervals(story: Story) -> None:

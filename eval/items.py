@@ -7,9 +7,9 @@ from itertools import islice
 from typing import NamedTuple
 
 from isogloss.errors import CorpusError, EvalError
-from isogloss.eval.task import Task, prompt_fields, render
+from isogloss.eval.task import Task
 from isogloss.files import sha256_bytes
-from isogloss.text import Row, read_rows
+from isogloss.text import Row, fields_of, fill, read_rows
 
 
 class Question(NamedTuple):
@@ -55,8 +55,8 @@ def read_questions(task: Task, split: str) -> Questions:
                 continue
             _check_label(task, gold, where)
         if task.prompt is not None:
-            names = set(prompt_fields(task.prompt)) - {"text"}
-            text = render(task.prompt, {"text": text, **{n: _field(row, n, where) for n in names}})
+            names = set(fields_of(task.prompt)) - {"text"}
+            text = fill(task.prompt, {"text": text, **{n: _field(row, n, where) for n in names}})
         kept.append(Question(str(len(kept)), text, sha256_bytes(text.encode())[:12], gold))
     if not kept:
         why = f": all {left_out} have labels outside `keep`" if left_out else ""

@@ -26,6 +26,7 @@ from isogloss.config import Strict
 from isogloss.errors import EvalError, did_you_mean
 from isogloss.files import digest_of, sha256_bytes
 from isogloss.settings import expand
+from isogloss.text import fields_of
 
 Kind = Literal["perplexity", "classification"]
 Side = Literal["dialect", "prestige", "task"]
@@ -123,7 +124,7 @@ class Task(Strict):
         rest = _FIELD.sub("", prompt.replace("{{", "").replace("}}", ""))
         if "{" in rest or "}" in rest:
             raise ValueError("a prompt with {field} names only, and {{ for a brace")
-        if "text" not in prompt_fields(prompt):
+        if "text" not in fields_of(prompt):
             raise ValueError("a prompt with {text} in it")
 
     @property
@@ -184,25 +185,3 @@ class Suite(Strict):
         if twice:
             raise ValueError(f"a name of its own for each task; twice: {', '.join(twice)}")
         return self
-
-
-def prompt_fields(prompt: str) -> list[str]:
-    """The field names that a prompt uses, in order.
-
-    >>> prompt_fields("{text}\\nTopic {{x}}, {place}:")
-    ['text', 'place']
-    """
-    return _FIELD.findall(prompt.replace("{{", "").replace("}}", ""))
-
-
-def render(prompt: str, values: Mapping[str, str]) -> str:
-    """``prompt`` with its ``{field}`` names replaced; a brace in a value stays a brace.
-
-    >>> render("{text} {{x}}:", {"text": "{a}"})
-    '{a} {x}:'
-
-    Raises:
-        KeyError: a field has no value.
-    """
-    pattern = r"\{\{|\}\}|\{([A-Za-z_]\w*)\}"
-    return re.sub(pattern, lambda m: values[m[1]] if m[1] else m[0][0], prompt)

@@ -41,6 +41,8 @@ def load_yaml(path: Path) -> Any:
         where = f" at line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "not YAML"
         raise ConfigError(f"{path}{where}: {problem}", expected="YAML") from error
+    except ValueError as error:  # a date such as 2024-13-45
+        raise ConfigError(f"{path}: {error}", expected="YAML") from error
 
 
 def parse(kind: type[T], data: Any, where: str) -> T:
@@ -52,6 +54,8 @@ def parse(kind: type[T], data: Any, where: str) -> T:
     Raises:
         ConfigError: names the key, what stands there, and what may.
     """
+    if data is None:
+        raise ConfigError(f"{where} is empty", expected="keys and values")
     if not isinstance(data, dict):
         raise ConfigError(f"{where} holds {type(data).__name__}", expected="keys and values")
     try:

@@ -18,6 +18,13 @@ from pathlib import Path
 from isogloss.errors import UsageError
 
 
+def home_here() -> Path:
+    """:func:`home`, but where there is no registry yet ``.isogloss/`` in the working directory,
+    unless ``ISOGLOSS_HOME`` names another place."""
+    found = home()
+    return found if found.exists() or os.environ.get("ISOGLOSS_HOME") else Path.cwd() / ".isogloss"
+
+
 def home(start: Path | None = None) -> Path:
     """The registry's folder; it may not exist yet.
 

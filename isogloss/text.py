@@ -19,6 +19,9 @@ from isogloss.errors import CorpusError
 
 Row = dict[str, Any]
 
+_LONGEST = 1 << 30
+"""Characters in one field of a table; csv's own limit is shorter than a novel."""
+
 
 def read_rows(path: Path) -> Iterator[Row]:
     """Each row of a file as a dictionary, in the file's order.
@@ -99,8 +102,11 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
                 continue
             try:
                 row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise CorpusError(f"{path}, line {number}: {error.msg}", expected="JSON") from error
+                if "\\u" in line:  # half a surrogate pair is JSON and no text
+                    json.dumps(row, ensure_ascii=False).encode()
+            except (ValueError, RecursionError) as error:
+                why = str(error).split(":", 1)[0]
+                raise CorpusError(f"{path}, line {number}: {why}", expected="JSON") from error
             if not isinstance(row, dict):
                 raise CorpusError(
                     f"{path}, line {number}, is no JSON object", expected='{"text": "…"}'
@@ -109,6 +115,7 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
 
 
 def _read_table(path: Path, delimiter: str) -> Iterator[Row]:
+    csv.field_size_limit(_LONGEST)
     with contextlib.closing(_lines(path)) as lines:
         if delimiter == "\t":
             reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
@@ -154,20 +161,24 @@ _READERS = {
 }
 
 
-_FIELD = re.compile(r"\{(\w+)\}")
+_PLACE = re.compile(r"\{\{|\}\}|\{([A-Za-z_]\w*)\}")
 
 
 def fill(template: str, row: Row) -> str:
-    """``template`` with each ``{field}`` replaced by that field of ``row``, and nothing else.
+    """``template`` with each ``{field}`` replaced by that field of ``row``.
 
-    >>> fill("{text}\\nSentiment:", {"text": "I dey kampe {x}"})
-    'I dey kampe {x}\\nSentiment:'
+    Nothing else of ``str.format``; ``{{`` and ``}}`` are braces, and a brace in a value stays one.
+
+    >>> fill("{text} {{x}}\\nSentiment:", {"text": "I dey {kampe}"})
+    'I dey {kampe} {x}\\nSentiment:'
 
     Raises:
         CorpusError: the row lacks a field that the template names.
     """
 
     def value(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return match[0][0]
         found = row.get(match[1])
         if found is None:
             raise CorpusError(
@@ -176,4 +187,13 @@ def fill(template: str, row: Row) -> str:
             )
         return str(found)
 
-    return _FIELD.sub(value, template)
+    return _PLACE.sub(value, template)
+
+
+def fields_of(template: str) -> list[str]:
+    """The fields that a template names, in order.
+
+    >>> fields_of("{text}\\nTopic {{x}}, {place}:")
+    ['text', 'place']
+    """
+    return [match[1] for match in _PLACE.finditer(template) if match[1] is not None]

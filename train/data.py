@@ -89,15 +89,19 @@ def answer_rows(
     pieces, cut, size = [], 0, 0
     end = end_token(tokenizer)
     for path in files:
-        for row in read_rows(path):
+        for found in read_rows(path):
+            # Stripped, as evaluation reads its items.
+            row = {k: v.strip() if isinstance(v, str) else v for k, v in found.items()}
             context, answer = fill(recipe.prompt, row), fill(recipe.answer, row)
             size += len((context + answer).encode())
-            whole = tokenizer(context + answer, verbose=False)["input_ids"]
-            asked_from = len(tokenizer(context, verbose=False)["input_ids"])
-            if len(whole) - asked_from >= recipe.sequence_length:
+            # Space before an answer belongs to its first token, so to the answer.
+            whole = _opened(tokenizer, context + answer, end)
+            asked_from = len(_opened(tokenizer, context.rstrip(), end))
+            if len(whole) - asked_from + 1 >= recipe.sequence_length:
                 raise CorpusError(
                     f"{path}: an answer of {len(whole) - asked_from} tokens",
-                    expected=f"fewer than sequence_length ({recipe.sequence_length})",
+                    expected="less than sequence_length with a token of the prompt and the end "
+                    f"({recipe.sequence_length})",
                 )
             cut += len(whole) + 1 > recipe.sequence_length
             asked = [False] * asked_from + [True] * (len(whole) - asked_from + 1)
@@ -112,6 +116,12 @@ def answer_rows(
     random.Random(recipe.seed).shuffle(pieces)
     rows = pack_bins(pieces, recipe.sequence_length, end=end)
     return _with_replay(rows, facts, tokenizer, replay, recipe, field)
+
+
+def _opened(tokenizer: PreTrainedTokenizerBase, text: str, end: int) -> list[int]:
+    """Ids of a text with what the tokenizer puts in front, without an end that it adds itself."""
+    ids: list[int] = tokenizer(text, verbose=False)["input_ids"]
+    return ids[:-1] if len(ids) > 1 and ids[-1] == end else ids
 
 
 def end_token(tokenizer: PreTrainedTokenizerBase) -> int:
@@ -151,6 +161,10 @@ def _with_replay(
     recipe: TrainRecipe,
     field: str,
 ) -> Mixture:
+    if replay and not recipe.replay_share:
+        raise CorpusError(
+            "a replay corpus with a replay_share of 0", expected="a share of the tokens"
+        )
     if recipe.replay_share and not replay:
         raise CorpusError(
             f"replay_share is {recipe.replay_share} but no replay corpus is given",

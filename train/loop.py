@@ -136,6 +136,7 @@ def fit(
     transformers_logging.disable_progress_bar()
     per_batch = max(1, recipe.batch_tokens // recipe.sequence_length)
     micro = max(1, (recipe.micro_tokens or recipe.batch_tokens) // recipe.sequence_length)
+    micro = min(micro, per_batch)
     accumulation = -(-per_batch // micro)
     steps_an_epoch = max(1, math.ceil(len(rows.ids) / (micro * accumulation)))
     steps = recipe.max_steps or max(1, round(recipe.epochs * steps_an_epoch))
@@ -173,6 +174,8 @@ def fit(
             data_collator=_Collate(rows),
             callbacks=[progress],
         )
+        # Our loss needs the number of labels in the step, whatever the model's forward takes.
+        trainer.model_accepts_loss_kwargs = True
         # The Trainer prints its logs where no bar is drawn; ours go through report.
         for callback in list(trainer.callback_handler.callbacks):
             if type(callback).__name__ == "PrinterCallback":

@@ -76,8 +76,9 @@ def pack_stream(
         ids += piece.ids
         asked += piece.asked
         starts += [True] + [False] * (len(piece.ids) - 1)
+    # The last document's end, unless it has one of its own, which then predicts nothing.
+    asked.append(not ids or ids[-1] != end)
     ids.append(end)
-    asked.append(True)
     starts.append(True)
 
     step = length - overlap

@@ -276,6 +276,7 @@ def _fit_and_write(
     report: Report,
 ) -> TrainResult:
     import torch
+    from safetensors import SafetensorError
 
     from isogloss.train.loop import fit
 
@@ -286,7 +287,15 @@ def _fit_and_write(
     if not all(bool(torch.isfinite(p).all()) for p in model.parameters() if p.requires_grad):
         raise TrainError("trained weights are not finite", hint="lower learning_rate")
     with fresh_folder(out) as folder:
-        _save(model, tokenizer, folder, label)
+        try:
+            _save(model, tokenizer, folder, label)
+        except SafetensorError as error:
+            # safetensors reports what the system said, such as a full disk, only as text.
+            raise TrainError(
+                f"the weights can't be written: {error}",
+                expected="a disk that isn't full",
+                hint="free some space and run it again",
+            ) from error
         facts = made_by(
             verb,
             settings,

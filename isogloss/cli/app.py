@@ -31,7 +31,10 @@ class _Group(TyperGroup):
             if isinstance(error, PermissionError):
                 out.fail(f"not permitted: {error}")
                 raise typer.Exit(1) from error
-            raise
+            if error.errno == errno.EPIPE:
+                raise  # whoever read our output has gone; typer ends quietly
+            out.fail(f"the system refused: {error}")
+            raise typer.Exit(1) from error
 
 
 app = typer.Typer(

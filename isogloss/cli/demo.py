@@ -31,9 +31,10 @@ def demo(
         outcome = run_demo(folder, report=report, note=out.note)
     present(outcome, None, json=json)
     if not json:
-        merge = outcome.seeds[0].chosen
+        first = outcome.seeds[0]
+        ref = first.versions[first.chosen or "base"].name
         out.line("")
         out.line(f"Next, in {folder}:")
         out.line("  isogloss registry ls")
-        out.line(f"  isogloss registry log demo/{merge}")
-        out.line(f"  isogloss publish run demo/{merge} --repo me/quebec-demo --dry-run")
+        out.line(f"  isogloss registry log {ref}")
+        out.line(f"  isogloss publish run {ref} --repo me/quebec-demo --dry-run")

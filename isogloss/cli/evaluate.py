@@ -94,6 +94,10 @@ def compare(
     rivals = rival or []
     with opened() as registry, out.bars() as report:
         targets = [resolve(registry, ref, report=report) for ref in [*refs, *rivals]]
+        if all(target.ref == targets[0].ref for target in targets[: len(refs)]):
+            raise UsageError(
+                f"{targets[0].ref} compared with itself", expected="another variant to compare"
+            )
         found = evaluate_step(registry, targets, spec, report=report)
         names = [t.ref for t in targets]
         each = len(found) // len(targets)

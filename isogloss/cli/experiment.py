@@ -22,7 +22,7 @@ def run(
         str | None, typer.Option(help="Use this model in place of the file's base.")
     ] = None,
     seed: Annotated[
-        list[int] | None, typer.Option(help="Only these seeds; may be repeated.")
+        list[int] | None, typer.Option(min=0, help="Only these seeds; may be repeated.")
     ] = None,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="The same steps at a size of seconds.")
@@ -42,17 +42,17 @@ def run(
     isogloss experiment run experiments/naija.yaml --smoke
     isogloss experiment run mine.yaml --base org/model --seed 0
     """
+    from isogloss.errors import UsageError
     from isogloss.experiment import load_experiment, run_experiment
     from isogloss.registry import Registry
-    from isogloss.settings import home
+    from isogloss.settings import home_here
 
     experiment = load_experiment(file)
     root = file.absolute().parent
-    if seed:
-        experiment = experiment.model_copy(update={"seeds": list(seed)})
-    place = home()
+    if to is not None and to.is_dir():
+        raise UsageError(f"{to} is a folder", expected="--out FILE")
+    place = home_here()
     if not place.exists():
-        place = Path.cwd() / ".isogloss"
         out.note(f"registry in {place}")
     with Registry.init(place) as registry, out.bars() as report:
         if smoke:
@@ -60,7 +60,7 @@ def run(
 
             experiment = shrink(experiment, root, registry.root / "smoke" / experiment.name)
         outcome = run_experiment(
-            experiment, registry, root=root, base=base, report=report, note=out.note
+            experiment, registry, root=root, base=base, seeds=seed, report=report, note=out.note
         )
     present(outcome, to, json=json)
 

@@ -52,8 +52,8 @@ def console() -> Console:
     from rich.console import Console
 
     if sys.stdout.isatty():
-        return Console(highlight=False, soft_wrap=False)
-    return Console(highlight=False, width=400, soft_wrap=True)
+        return Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
+    return Console(highlight=False, markup=False, emoji=False, width=400, soft_wrap=True)
 
 
 def note(text: str) -> None:
@@ -112,10 +112,10 @@ def bars() -> Iterator[Report]:
     )
 
     progress = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[facts]}"),
+        TextColumn("{task.fields[facts]}", markup=False),
         TextColumn("left"),
         TimeRemainingColumn(compact=True),
         console=Console(stderr=True),
@@ -131,13 +131,14 @@ def bars() -> Iterator[Report]:
         facts: Mapping[str, float | str] | None = None,
     ) -> None:
         began.setdefault(label, time.monotonic())
+        finished = total is not None and done >= total
         if label not in tasks:
-            if time.monotonic() - began[label] < _PATIENCE and done != 0:
+            if finished or time.monotonic() - began[label] < _PATIENCE:
                 return
             tasks[label] = progress.add_task(label, total=total, facts="")
         shown = "  ".join(f"{key} {value}" for key, value in (facts or {}).items())
         progress.update(tasks[label], completed=done, total=total, facts=shown)
-        if total is not None and done >= total:
+        if finished:
             progress.remove_task(tasks.pop(label))
             began.pop(label, None)
 

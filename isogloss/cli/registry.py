@@ -133,6 +133,8 @@ def list_(
     \b
     isogloss registry ls --kind adapter --language fr
     """
+    _one_of("--kind", kind, "Kind")
+    _one_of("--role", role, "Role")
     with opened() as registry:
         found = registry.versions(name=name, kind=kind, role=role, language=language)  # type: ignore[arg-type]
         if quiet and not json:
@@ -153,11 +155,23 @@ def list_(
             for v in found
         ]
         header = ("ref", "kind", "role", "language", "licence", "size", "made", "alias")
+        nothing = "nothing fits" if name or kind or role or language else "nothing here yet"
         out.show(
             [v.model_dump(mode="json") for v in found],
-            lambda: out.table(header, rows) if rows else "nothing here yet",
+            lambda: out.table(header, rows) if rows else nothing,
             json=json,
         )
+
+
+def _one_of(option: str, given: str | None, names: str) -> None:
+    from typing import get_args
+
+    from isogloss.errors import UsageError, did_you_mean
+    from isogloss.registry import records
+
+    known = get_args(getattr(records, names))
+    if given is not None and given not in known:
+        raise UsageError(f"{option} {given!r}", hint=did_you_mean(given, known))
 
 
 @app.command()

@@ -173,7 +173,7 @@ def key_values(settings: list[str]) -> dict[str, Any]:
     """``key=value`` options as data; values are YAML, and ``\\n`` in a text is a line break.
 
     Raises:
-        UsageError: one has no ``=``.
+        UsageError: one has no ``=``, or a value that isn't YAML.
     """
     import yaml
 
@@ -185,5 +185,8 @@ def key_values(settings: list[str]) -> dict[str, Any]:
         if not equals:
             raise UsageError(f"--set {setting!r}", expected="key=value")
         plain = key.strip() in ("prompt", "answer")
-        found[key.strip()] = value.replace("\\n", "\n") if plain else yaml.safe_load(value)
+        try:
+            found[key.strip()] = value.replace("\\n", "\n") if plain else yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError) as error:
+            raise UsageError(f"--set {setting!r}", expected="a value in YAML") from error
     return found

@@ -94,12 +94,15 @@ def over_seeds(outcome: Outcome) -> Table | None:
     for seed in judged:
         assert seed.test is not None
         for row in seed.test.rows:
-            name = "chosen merge" if row.variant == seed.chosen else row.variant
-            own = figures.setdefault(name, {})
-            for task, interval in row.tasks.items():
-                own.setdefault(task, []).append(interval.value)
-            own.setdefault("dialect gain %", []).append(100 * row.dialect_gain.value)
-            own.setdefault("prestige loss %", []).append(100 * row.prestige_loss.value)
+            names = ["chosen merge"] if row.variant == seed.chosen else []
+            if not names or outcome.experiment.measure.table == "all":
+                names.append(row.variant)
+            for name in names:
+                own = figures.setdefault(name, {})
+                for task, interval in row.tasks.items():
+                    own.setdefault(task, []).append(interval.value)
+                own.setdefault("dialect gain %", []).append(100 * row.dialect_gain.value)
+                own.setdefault("prestige loss %", []).append(100 * row.prestige_loss.value)
     columns = list(next(iter(figures.values())))
     rows = [
         (name, *(_mean(own.get(column, [])) for column in columns))

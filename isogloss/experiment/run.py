@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from isogloss.errors import ConfigError, did_you_mean
 from isogloss.eval import Suite, TaskResult, Verdict, judge
+from isogloss.eval.items import read_questions
 from isogloss.experiment.spec import Experiment, TrainItem, expand_merges
 from isogloss.progress import Report, silent
 from isogloss.registry import Registry, Version
@@ -69,6 +69,7 @@ def run_experiment(
     *,
     root: Path,
     base: str | None = None,
+    seeds: Sequence[int] | None = None,
     device: str | None = None,
     report: Report = silent,
     note: Note = lambda text: None,
@@ -78,12 +79,18 @@ def run_experiment(
     Args:
         root: the folder that relative paths of the file start from.
         base: a reference to use in place of the file's base.
+        seeds: run these only; the base stays that of the file's first seed.
         note: told one line for each thing that is done or was done before.
 
     Raises:
         IsoglossError: whatever a step raises.
     """
     suite = experiment.suite(root)
+    # Text that can't be measured on is found before anything is trained, not after.
+    for split in (experiment.measure.choose_on, experiment.measure.report_on):
+        for task in suite.tasks:
+            if split in task.data:
+                read_questions(task, split)
     corpora = {
         name: register_corpus(
             registry,
@@ -101,12 +108,12 @@ def run_experiment(
     }
     first = _base(experiment, registry, corpora, base, device, report)
     note(f"base {first.ref}")
-    seeds = [
+    outcomes = [
         _seed(experiment, suite, registry, corpora, first, seed, device, report, note)
-        for seed in experiment.seeds
+        for seed in seeds or experiment.seeds
     ]
-    _point_to_best(registry, seeds)
-    return Outcome(experiment, suite, seeds)
+    _point_to_best(registry, outcomes)
+    return Outcome(experiment, suite, outcomes)
 
 
 def _point_to_best(registry: Registry, seeds: Sequence[SeedOutcome]) -> None:
@@ -166,17 +173,16 @@ def _seed(
     merges = expand_merges(experiment.merges)
     refs = {name: version.ref for name, version in made.items()}
     for merge in merges:
-        report(f"merge, seed {seed}", len(made) - len(refs), len(merges), {"now": merge.name})
+        done = len(made) - len(experiment.train) - 1
+        report(f"merge, seed {seed}", done, len(merges), {"now": merge.name})
         recipe = renamed(merge.recipe, refs)
         spec = MergeSpec(name=f"{experiment.name}/{merge.name}", recipe=recipe)
         made[merge.name] = merge_step(registry, spec)
+        refs[merge.name] = made[merge.name].ref
     report(f"merge, seed {seed}", len(merges), len(merges))
 
     names = [merge.name for merge in merges]
     trained = [name for name in made if name not in names]
-    reference = experiment.measure.reference
-    if reference not in made:
-        raise ConfigError(f"no reference {reference!r}", hint=did_you_mean(reference, made))
     measure = experiment.measure
     dev_scores = _scores(
         registry, suite, measure.choose_on, made, list(made), experiment, device, report

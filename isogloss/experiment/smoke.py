@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from isogloss.experiment.spec import BaseItem, Experiment, expand_merges
-from isogloss.files import write_atomic
+from isogloss.files import sha256_bytes, write_atomic
 from isogloss.settings import expand
 from isogloss.text import read_rows
 
@@ -59,7 +59,8 @@ def shrink(experiment: Experiment, root: Path, folder: Path) -> Experiment:
 
 def _cut(file: str, root: Path, folder: Path, count: int) -> str:
     source = root / expand(file)
-    target = folder / f"{source.parent.name}-{source.stem}.jsonl"
+    place = sha256_bytes(str(source.absolute()).encode())[:8]
+    target = folder / f"{source.parent.name}-{source.stem}-{place}.jsonl"
     rows = list(read_rows(source))
     rows = rows[:: max(1, len(rows) // count)][:count]
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

@@ -33,7 +33,7 @@ from __future__ import annotations
 import itertools
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -85,7 +85,7 @@ class TrainItem(Strict):
     name: str
     kind: Literal["cpt", "sft"]
     base: str = "base"
-    """``base``, the name of an earlier run, or any reference."""
+    """``base``, the name of an earlier run, or a reference with ``/``, ``:`` or ``@`` in it."""
     data: list[str] = Field(min_length=1)
     replay: list[str] = []
     preset: str | None = None
@@ -104,7 +104,7 @@ class MergeItem(Strict):
 
     name: str
     recipe: dict[str, Any]
-    grid: dict[str, list[Any]] = {}
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
 
 
 class Measure(Strict):
@@ -118,6 +118,12 @@ class Measure(Strict):
     table: Literal["all", "chosen"] = "chosen"
     """Which merges are measured on the reporting split: all of them, or the chosen one only."""
     dtype: str = "float32"
+
+    @model_validator(mode="after")
+    def _two_splits(self) -> Measure:
+        if self.choose_on == self.report_on:
+            raise ValueError("report_on another split than choose_on: what is chosen on is used up")
+        return self
 
 
 class Choose(Strict):
@@ -140,7 +146,8 @@ class Experiment(Strict):
     merges: list[MergeItem] = []
     measure: Measure
     choose: Choose = Choose()
-    seeds: list[int] = Field([0], min_length=1)
+    seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
+    """The base is made with the first one and shared by all."""
 
     @model_validator(mode="after")
     def _names(self) -> Experiment:
@@ -148,7 +155,7 @@ class Experiment(Strict):
             raise ValueError("a name without '/'")
         seen = ["base"]
         for item in self.train:
-            if item.base not in seen and "/" not in item.base and ":" not in item.base:
+            if item.base not in seen and not _OUTSIDE.search(item.base):
                 raise ValueError(f"{item.name}'s base {item.base!r} out of {', '.join(seen)}")
             for corpus in [*item.data, *item.replay]:
                 self._known(corpus, item.name)
@@ -156,7 +163,13 @@ class Experiment(Strict):
         if isinstance(self.base, BaseItem):
             for corpus in self.base.corpus:
                 self._known(corpus, "base")
+        if self.measure.reference not in seen:
+            raise ValueError(f"reference {self.measure.reference!r} out of {', '.join(seen)}")
         seen += [merge.name for merge in expand_merges(self.merges)]
+        # Corpora, runs and merges share the names <experiment>/<name> of the registry.
+        seen += self.corpora
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("each seed once")
         double = sorted({name for name in seen if seen.count(name) > 1})
         if double:
             raise ValueError(f"each name once; twice: {', '.join(double)}")
@@ -176,11 +189,15 @@ class Experiment(Strict):
 
     def recipe_of(self, item: TrainItem | BaseItem, seed: int) -> TrainRecipe:
         """The recipe of a run with its defaults, for one seed."""
+        if "seed" in item.recipe:
+            raise ConfigError(
+                f"experiment {self.name} has a seed in a recipe", expected="seeds: at its top"
+            )
         overrides = {**item.recipe, "seed": seed}
         preset = None
         where = f"recipe of base in experiment {self.name}"
         if isinstance(item, TrainItem):
-            overrides |= {"full": item.full}
+            overrides |= {"full": True} if item.full else {}
             preset = item.preset
             where = f"recipe of {item.name} in experiment {self.name}"
         return load_recipe(preset, overrides, where)
@@ -211,15 +228,36 @@ def load_experiment(path: Path) -> Experiment:
             raise ConfigError(f"{path.name}, corpus {name}: {error}") from error
     from isogloss.merge import load_recipe as load_merge
 
+    known = ["base", *(item.name for item in experiment.train)]
     for merge in expand_merges(experiment.merges):
         try:
-            load_merge(merge.recipe)
+            names = load_merge(merge.recipe).names()
         except ConfigError as error:
             raise ConfigError(f"{path.name}, merge {merge.name}: {error}") from error
-    experiment.suite(path.absolute().parent)
+        for name in (part for whole in names for part in whole.split("+")):
+            if name not in known and not _OUTSIDE.search(name):
+                raise ConfigError(
+                    f"{path.name}, merge {merge.name} names {name!r}",
+                    hint=did_you_mean(name, known),
+                )
+        known.append(merge.name)
+    _check_sides(experiment, experiment.suite(path.absolute().parent))
     return experiment
 
 
+def _check_sides(experiment: Experiment, suite: Suite) -> None:
+    """A merge is judged on both splits, each with a dialect and a prestige task."""
+    for split in (experiment.measure.choose_on, experiment.measure.report_on):
+        sides = {task.side for task in suite.tasks if split in task.data}
+        lacking = sorted({"dialect", "prestige"} - sides)
+        if experiment.merges and lacking:
+            raise ConfigError(
+                f"suite {suite.name} has no {lacking[0]} task with the split {split!r}",
+                expected="one dialect and one prestige task or more on each split",
+            )
+
+
+_OUTSIDE = re.compile(r"[/:@]")
 _PLACE = re.compile(r"\{(\w+)\}")
 
 

@@ -59,25 +59,45 @@ def evaluate_step(
         for task in tasks
     }
     missing: dict[tuple[str, ...], list[int]] = {}
+    claimed: set[str] = set()
     for index in range(len(targets)):
         open_tasks = tuple(
             task.name
             for task in tasks
-            if registry.evaluation_by_step(steps[index, task.name]) is None
+            if steps[index, task.name] not in claimed
+            and registry.evaluation_by_step(steps[index, task.name]) is None
         )
         if open_tasks:
             missing.setdefault(open_tasks, []).append(index)
+            claimed |= {steps[index, name] for name in open_tasks}
     for names, indices in missing.items():
         wanted = [task for task in tasks if task.name in names]
         _measure(registry, targets, indices, wanted, spec, steps, device, report)
     found = []
     for index in range(len(targets)):
         for task in tasks:
-            evaluation = registry.evaluation_by_step(steps[index, task.name])
+            evaluation = _recorded(registry, targets[index], spec, steps[index, task.name])
             if evaluation is None:
                 raise EvalError(f"{targets[index].ref} on {task.name} was not recorded")
             found.append(evaluation)
     return found
+
+
+def _recorded(
+    registry: Registry, target: Resolved, spec: EvaluateSpec, step: str
+) -> Evaluation | None:
+    """The target's own record of a step; where another version of the same content was measured,
+    or under another suite's name, its scores are recorded for this one too."""
+    version = target.lora or target.version
+    suite = spec.suite.name
+    newest = registry.evaluation_by_step(step)
+    if newest is None or (newest.version, newest.suite) == (version.record, suite):
+        return newest
+    own = [e for e in registry.evaluations(version, suite=suite) if e.step == step]
+    if own:
+        return own[-1]
+    about = {"version": version.record, "ref": target.ref, "suite": suite, "created_at": now()}
+    return registry.record_evaluation(newest.model_copy(update=about))
 
 
 def _measure(
@@ -91,9 +111,10 @@ def _measure(
     report: Report,
 ) -> None:
     variants = []
-    for index in indices:
+    by_ref = {targets[index].ref: index for index in indices}
+    for ref, index in by_ref.items():
         located = locate(registry, targets[index], report)
-        variants.append(Variant(str(index), located.model, located.adapter))
+        variants.append(Variant(ref, located.model, located.adapter))
     started = now()
     for measured in evaluate(
         variants,
@@ -104,7 +125,7 @@ def _measure(
         batch_tokens=spec.batch_tokens,
         report=report,
     ):
-        index, result = int(measured.variant), measured.result
+        index, result = by_ref[measured.variant], measured.result
         step = steps[index, result.task]
         _record(registry, targets[index], spec, result, step, started)
 

@@ -51,8 +51,13 @@ def add_step(
         InputError: it is missing, broken or unsafe. ConfigError: a kind or role that is none.
         UsageError: a base for something that is no adapter.
     """
+    if (spec.glottocode or spec.prestige) and not spec.language:
+        given = "--glottocode" if spec.glottocode else "--prestige"
+        raise UsageError(f"{given} without a language", expected="--language with a BCP-47 tag")
     first = spec.sources[0]
     hub = parse_hub_ref(first) if first.startswith("hf://") else None
+    if len(spec.sources) > 1 and any(source.startswith("hf://") for source in spec.sources):
+        raise UsageError("a Hub repository among several sources", expected="it alone")
     paths = [Path(expand(source)) for source in spec.sources]
     kind = spec.kind
     if kind is None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from isogloss.config import Strict
@@ -13,6 +11,7 @@ from isogloss.progress import Report, silent
 from isogloss.refs import check_name
 from isogloss.registry import Draft, Language, Registry, Version, step_digest
 from isogloss.registry.records import Parent, Role
+from isogloss.registry.store import staging
 from isogloss.steps.references import Resolved, contents, locate, resolve
 
 
@@ -101,8 +100,9 @@ def merge_step(registry: Registry, spec: MergeSpec, *, report: Report = silent) 
     if done is not None:
         draft |= {"kind": done.kind, "made_by": done.made_by}
         return registry.add(registry.view(done), Draft(**draft), report=report)
-    with tempfile.TemporaryDirectory(dir=registry.root / "tmp") as scratch:
-        result = run(recipe, Path(scratch) / "out", sources=found, report=report)
+    # Locked, so that a process that opens the registry meanwhile doesn't sweep it away.
+    with staging(registry.root) as scratch:
+        result = run(recipe, scratch / "out", sources=found, report=report)
         kind = "adapter" if (result.folder / "adapter_config.json").is_file() else "model"
         draft |= {"kind": kind, "made_by": result.made_by}
         return registry.add(result.folder, Draft(**draft), move=True, report=report)
@@ -134,7 +134,10 @@ def _edges(
     edges: list[Parent] = []
     base = recipe.base_model
     if base is not None:
-        edges.append(registry.parent_edge(locate(registry, by_ref[base]).base, "base"))
+        root = locate(registry, by_ref[base]).base
+        edges.append(registry.parent_edge(root, "base"))
+        loras = [v for v in by_ref[base].versions if v.kind == "adapter"]
+        edges += [registry.parent_edge(lora, "start") for lora in loras]
     for entry in recipe.inputs:
         if entry.model == base:
             continue
@@ -142,4 +145,8 @@ def _edges(
         plain = float(weight) if isinstance(weight, int | float) else None
         for version in by_ref[entry.model].versions:
             edges.append(registry.parent_edge(version, "merge_input", plain))
+    used = {base, *(entry.model for entry in recipe.inputs)}
+    for name in recipe.names():
+        if name not in used:
+            edges.append(registry.parent_edge(by_ref[name].version, "tokenizer"))
     return tuple(edges)

@@ -63,9 +63,8 @@ def resolve(
     model, lora = split_lora(text)
     if lora is None:
         return Resolved(text, _one(registry, text, kind, report))
-    return Resolved(
-        text, _one(registry, model, "model", report), _one(registry, lora, "adapter", report)
-    )
+    base = _one(registry, model, "model", report)
+    return Resolved(text, base, _one(registry, lora, "adapter", report, base))
 
 
 def _path(text: str) -> Path | None:
@@ -75,8 +74,11 @@ def _path(text: str) -> Path | None:
     return path if path.exists() else None
 
 
-def _one(registry: Registry, text: str, kind: Kind | None, report: Report) -> Version:
+def _one(
+    registry: Registry, text: str, kind: Kind | None, report: Report, base: Version | None = None
+) -> Version:
     path = _path(text)
+    parents = () if base is None else (registry.parent_edge(base, "base"),)
     known = None
     failure: RefError | None = None
     if not text.startswith("hf://"):
@@ -92,13 +94,17 @@ def _one(registry: Registry, text: str, kind: Kind | None, report: Report) -> Ve
         )
     hub = parse_hub_ref(text)
     if path is not None:
-        found = _add_path(registry, path, kind, report)
+        draft = Draft(name=slug(str(path.absolute())), kind=kind or detect(path), parents=parents)
+        found = registry.add(path, draft, report=report)
     elif known is not None:
         found = known
     elif hub is not None and (text.startswith("hf://") or kind in (None, "model", "adapter")):
-        found = add_hub(registry, hub, Draft(name=slug(hub.repo), kind=kind or "model"))
-    else:
+        draft = Draft(name=slug(hub.repo), kind=kind or "model", parents=parents)
+        found = add_hub(registry, hub, draft)
+    elif plain:
         raise failure or RefError(f"{text!r} is no reference", expected="a path, name or hf://…")
+    else:
+        raise RefError(f"there is nothing at {text}", expected="a file or folder")
     if kind is not None and found.kind != kind:
         raise RefError(f"{text!r} is {_article(found.kind)}", expected=_article(kind))
     return found
@@ -114,11 +120,6 @@ def slug(text: str) -> str:
     stem = re.sub(r"\.(txt|jsonl|tsv|csv|parquet)$", "", stem)
     stem = re.sub(r"[^a-z0-9._]+", "-", stem)
     return re.sub(r"\.\.+", ".", re.sub(r"--+", "-", stem)).strip("-._")[:63] or "unnamed"
-
-
-def _add_path(registry: Registry, path: Path, kind: Kind | None, report: Report) -> Version:
-    draft = Draft(name=slug(str(path.absolute())), kind=kind or detect(path))
-    return registry.add(path, draft, report=report)
 
 
 def add_hub(registry: Registry, ref: HubRef, draft: Draft) -> Version:
@@ -195,7 +196,10 @@ def locate(registry: Registry, resolved: Resolved, report: Report = silent) -> L
     if lora is not None:
         base = base_of(registry, lora)
         if base.content != version.content:
-            raise BaseMismatch(f"{lora.ref} stands on {base.ref}", expected=f"not {version.ref}")
+            raise BaseMismatch(
+                f"{lora.ref} stands on {base.ref}, not on {version.ref}",
+                expected=f"{base.ref}+{lora.ref}",
+            )
         return Located(folder(registry, version, report), folder(registry, lora, report), version)
     if version.kind == "adapter":
         base = base_of(registry, version)

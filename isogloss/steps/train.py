@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import Field
 
 from isogloss.config import Strict
 from isogloss.errors import CorpusError, UsageError
@@ -13,6 +14,7 @@ from isogloss.progress import Report, silent
 from isogloss.refs import check_name
 from isogloss.registry import Draft, Language, Registry, Version, step_digest
 from isogloss.registry.records import Parent, Role
+from isogloss.registry.store import staging
 from isogloss.steps.corpora import text_files
 from isogloss.steps.references import Resolved, contents, locate, resolve
 from isogloss.train import Start, TrainRecipe
@@ -33,7 +35,7 @@ class TrainSpec(Strict):
     recipe: TrainRecipe = TrainRecipe()
     shape: str | None = None
     """For ``base``: ``llama:HIDDENxLAYERS``."""
-    vocab: int = 2048
+    vocab: int = Field(2048, ge=300)
     """For ``base``: entries of the tokenizer."""
     field: str | None = None
     """Field of the text; None takes what the corpus's record says."""
@@ -61,10 +63,17 @@ def train_step(
         )
     if spec.verb == "base" and spec.shape is None:
         raise UsageError("train base without a shape", expected="--shape llama:128x4")
+    if spec.replay and not spec.recipe.replay_share:
+        raise UsageError(
+            "a replay corpus with a replay_share of 0",
+            expected="a share of the tokens",
+            hint="add --set replay_share=0.3, or leave the replay corpus out",
+        )
     corpora = _corpora(registry, spec.corpora, report)
     replay = _corpora(registry, spec.replay, report)
     start = None if spec.base is None else resolve(registry, spec.base, report=report)
-    field = _field(spec, [*corpora, *replay])
+    # Of task data the prompt names the fields; only replayed text has one field.
+    field = _field(spec, replay if spec.verb == "sft" else [*corpora, *replay])
 
     parents = [*(start.versions if start else ()), *corpora, *replay]
     recipe = {
@@ -96,15 +105,16 @@ def train_step(
         # The same step under another name: the same files, another pointer to them.
         draft |= {"kind": done.kind, "parents": done.parents, "made_by": done.made_by}
         return registry.add(registry.view(done), Draft(**draft), report=report)
-    with tempfile.TemporaryDirectory(dir=registry.root / "tmp") as scratch:
-        out = Path(scratch) / "out"
+    # Locked, so that a process that opens the registry meanwhile doesn't sweep it away.
+    with staging(registry.root) as scratch:
+        out = scratch / "out"
         facts = _run(registry, spec, start, corpora, replay, field, out, device, report)
         adapter = (out / "adapter_config.json").is_file()
         edges = _edges(registry, spec.verb, start, adapter, corpora, replay)
         draft |= {
             "kind": "adapter" if adapter else "model",
             "parents": edges,
-            "made_by": {**facts, "recipe": facts["recipe"] | recipe},
+            "made_by": {**facts, "recipe": recipe | facts["recipe"]},
         }
         return registry.add(out, Draft(**draft), move=True, report=report)
 
@@ -119,7 +129,9 @@ def _field(spec: TrainSpec, corpora: Sequence[Version]) -> str:
     fields = {c.corpus.field for c in corpora if c.corpus}
     if len(fields) > 1:
         raise CorpusError(
-            f"corpora with text in {', '.join(sorted(fields))}", expected="one field, or --field"
+            f"corpora with their text in different fields: {', '.join(sorted(fields))}",
+            expected="one field",
+            hint="add one again with: isogloss registry add FILE --name NAME --field FIELD",
         )
     return fields.pop() if fields else "text"
 

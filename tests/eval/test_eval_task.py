@@ -10,7 +10,7 @@ import pytest
 from isogloss.config import parse
 from isogloss.errors import ConfigError, EvalError, UsageError
 from isogloss.eval.suite import Fill, load_suite, suites
-from isogloss.eval.task import Task, prompt_fields, render
+from isogloss.eval.task import Task
 
 CLASSES: dict[str, Any] = {
     "name": "tone",
@@ -97,12 +97,6 @@ def test_the_digest_holds_everything_that_decides_the_numbers() -> None:
         {"label": "class"},
     ]
     assert len({task(CLASSES, **change).digest for change in changes}) == len(changes)
-
-
-def test_render_knows_names_and_nothing_else() -> None:
-    values = {"text": "{place} {0}", "place": "Lagos"}
-    assert render("{{{text}}} in {place}", values) == "{{place} {0}} in Lagos"
-    assert prompt_fields("{{x}} {text} {place}") == ["text", "place"]
 
 
 def test_files_are_expanded_when_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from isogloss.config import Strict, load_yaml, parse
 from isogloss.errors import ConfigError, CorpusError, IsoglossError, UsageError
-from isogloss.settings import expand, home
-from isogloss.text import fill, read_rows, read_texts
+from isogloss.settings import expand, home, home_here
+from isogloss.text import fields_of, fill, read_rows, read_texts
 
 
 class _Inner(Strict):
@@ -85,9 +85,11 @@ def test_bad_text_is_named(tmp_path: Path, name: str, data: bytes, message: str)
 
 
 def test_a_template_fills_fields_and_nothing_else() -> None:
-    assert fill("{a}: {b}\n{c", {"a": "{b}", "b": 2}) == "{b}: 2\n{c"
+    row = {"text": "{place} {0}", "place": "Lagos", "n": 2}
+    assert fill("{{{text}}} in {place}, {n}", row) == "{{place} {0}} in Lagos, 2"
+    assert fields_of("{{x}} {text} {place}") == ["text", "place"]
     with pytest.raises(CorpusError, match=r"\{c\}"):
-        fill("{c}", {"a": 1})
+        fill("{c}", row)
 
 
 def test_an_unset_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,6 +107,17 @@ def test_the_registry_of_the_nearest_parent_is_found(
     assert home(tmp_path / "a" / "b") == tmp_path / ".isogloss"
     monkeypatch.setenv("ISOGLOSS_HOME", str(tmp_path / "x"))
     assert home(tmp_path / "a") == tmp_path / "x"
+
+
+def test_an_experiment_makes_its_registry_where_it_is_told_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ISOGLOSS_HOME", str(tmp_path / "x"))
+    assert home_here() == tmp_path / "x"
+    monkeypatch.delenv("ISOGLOSS_HOME")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "none"))
+    assert home_here() == tmp_path / ".isogloss"
 
 
 def test_every_error_is_in_the_drawn_tree() -> None:

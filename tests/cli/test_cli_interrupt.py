@@ -15,8 +15,8 @@ from isogloss.registry import Registry
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and limits")
 
-TRAIN = "train base --corpus text.txt --name base --shape llama:32x1 --vocab 300".split()
-SMALL = ["--set", "sequence_length=32", "--set", "batch_tokens=64"]
+TRAIN = ["train", "base", "--corpus", "text.txt", "--name", "base", "--shape", "llama:32x1"]
+SMALL = ["--vocab", "300", "--set", "sequence_length=32", "--set", "batch_tokens=64"]
 
 
 def start(folder: Path, *words: str, before: str = "") -> subprocess.Popen[str]:

@@ -45,12 +45,23 @@ def home(start: Path | None = None) -> Path:
 
 
 def device() -> str:
-    """What training and scoring run on: ``ISOGLOSS_DEVICE``, else a GPU, else ``cpu``."""
-    named = os.environ.get("ISOGLOSS_DEVICE")
-    if named:
-        return named
+    """What training and scoring run on: ``ISOGLOSS_DEVICE``, else a GPU, else ``cpu``.
+
+    Raises:
+        UsageError: ``ISOGLOSS_DEVICE`` names no device of this machine.
+    """
     import torch
 
+    named = os.environ.get("ISOGLOSS_DEVICE")
+    if named:
+        try:
+            torch.empty(0, device=named)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise UsageError(
+                f"ISOGLOSS_DEVICE is {named!r}, which this machine doesn't have",
+                expected="cpu, cuda, cuda:1 …",
+            ) from error
+        return named
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 

@@ -96,7 +96,7 @@ def answer_rows(
             size += len((context + answer).encode())
             # Space before an answer belongs to its first token, so to the answer.
             whole = _opened(tokenizer, context + answer, end)
-            asked_from = len(_opened(tokenizer, context.rstrip(), end))
+            asked_from = min(len(whole), len(_opened(tokenizer, context.rstrip(), end)))
             if len(whole) - asked_from + 1 >= recipe.sequence_length:
                 raise CorpusError(
                     f"{path}: an answer of {len(whole) - asked_from} tokens",

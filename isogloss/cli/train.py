@@ -33,7 +33,7 @@ def base(
     corpus: Annotated[list[str], typer.Option(help="Files or references; may be repeated.")],
     name: Name,
     shape: Annotated[str, typer.Option(help="llama:HIDDENxLAYERS.")] = "llama:128x4",
-    vocab: Annotated[int, typer.Option(help="Entries of the tokenizer.")] = 2048,
+    vocab: Annotated[int, typer.Option(min=300, help="Entries of the tokenizer.")] = 2048,
     preset: Preset = None,
     set_: Set = None,
     language: Language = None,

@@ -120,6 +120,18 @@ def lines(result: Result) -> list[str]:
         ("train cpt --base ok --corpus ok.txt --name a --set rnk=3", 1, "did you mean 'rank'"),
         ("train cpt --base ok --corpus ok.txt --name a --set rank", 2, "key=value"),
         ("train cpt --base ok --corpus ok.txt --name a --preset cpu", 1, "no preset 'cpu'"),
+        ("train cpt --base ok --corpus ok.txt --name a --set rank=[", 2, "a value in YAML"),
+        ("train cpt --base ok --corpus ok.txt --name a --set rank=2024-13-45", 2, "in YAML"),
+        ("train cpt --base ./none --corpus ok.txt --name a", 1, "nothing at ./none"),
+        ("train base --corpus ok.txt --name a --vocab 3", 2, ""),
+        ("registry ls --kind modell", 2, "did you mean 'model'"),
+        ("registry ls --role tsak", 2, "did you mean 'task'"),
+        ("registry add ok.txt --name a --glottocode nige1257", 2, "without a language"),
+        ("registry init ok.txt", 1, "Not a directory"),
+        ("demo --folder ok.txt", 1, "Not a directory"),
+        ("eval compare ok ok --suite naija", 2, "compared with itself"),
+        ("experiment run x.yaml --out pickled", 2, "is a folder"),
+        ("experiment run x.yaml --seed -1", 2, ""),
         ("train base --corpus ok.txt --name a --shape big", 1, "HIDDENxLAYERS"),
         ("merge run recipe.yaml", 2, "--name NAME or --out FOLDER"),
         ("merge run none.yaml --out o", 1, "none.yaml"),
@@ -150,6 +162,7 @@ def test_bad_input_is_one_line_and_the_right_exit_code(
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text('{"model_type": "llama"}')
         (tmp_path / name / weights).write_bytes(b"\x80\x02}q\x00.")
+    (tmp_path / "x.yaml").write_text("name: x\nbase: base\nmeasure: {suite: naija}\n")
     assert run("registry", "add", "ok.txt", "--name", "ok").exit_code == 0
     with Registry.open(tmp_path / ".isogloss") as registry:
         before = registry.index_digest()
@@ -163,6 +176,16 @@ def test_bad_input_is_one_line_and_the_right_exit_code(
     if "--corpus" not in words:
         with Registry.open(tmp_path / ".isogloss") as registry:
             assert registry.index_digest() == before
+
+
+def test_brackets_and_colons_are_printed_as_they_are(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("text\n")
+    words = ("--name", "a", "--note", "[red]see[/b] :smile: [collapse]", "--origin", "[x]")
+    assert run("registry", "add", "a.txt", *words).exit_code == 0
+    page = run("registry", "show", "a")
+    assert page.exit_code == 0
+    assert "[red]see[/b] :smile: [collapse]" in page.stdout
+    assert "[x]" in page.stdout
 
 
 def test_without_a_registry_the_way_to_one_is_named(

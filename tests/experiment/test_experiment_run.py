@@ -109,6 +109,72 @@ def test_a_new_merge_costs_only_itself(story: Story, tmp_path: Path) -> None:
     assert new == {"tiny/ta-0.25:1", "tiny/ta-0.25:2"}
 
 
+def test_one_seed_alone_stands_on_the_base_of_all_and_gives_the_same(story: Story) -> None:
+    before = story.registry.index_digest()
+    alone = run_experiment(
+        load_experiment(story.folder / "tiny.yaml"),
+        story.registry,
+        root=story.folder,
+        seeds=[1],
+        device="cpu",
+    )
+    assert story.registry.index_digest() == before
+    assert as_json(alone)["seeds"] == as_json(story.outcome)["seeds"][1:]
+
+
+def test_a_merge_may_be_an_input_of_a_later_one(story: Story, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(story.folder, folder, symlinks=True)
+    file = folder / "tiny.yaml"
+    later = """  - name: soup
+    recipe:
+      merge_method: linear
+      models:
+        - {model: ta-0.5, parameters: {weight: 1.0}}
+        - {model: ties-slack, parameters: {weight: 1.0}}
+measure:
+"""
+    file.write_text(file.read_text().replace("measure:\n", later))
+    with Registry.open(folder / ".isogloss") as registry:
+        run_experiment(load_experiment(file), registry, root=folder, seeds=[1], device="cpu")
+        soup = registry.get("tiny/soup")
+        edges = [(p.role, p.ref) for p, _ in registry.parents(soup)]
+    assert edges == [("merge_input", "tiny/ta-0.5:2"), ("merge_input", "tiny/ties-slack:2")]
+
+
+def test_over_seeds_a_table_of_all_keeps_the_merge_that_one_seed_chose(story: Story) -> None:
+    from isogloss.experiment.report import over_seeds
+
+    chosen = over_seeds(story.outcome)
+    assert chosen is not None
+    names = {"base", "dialect", "task", "ct-then-sft", "chosen merge"}
+    assert {row[0] for row in chosen.rows} == names
+    # As if all had been measured on test: dev's table has every merge.
+    measure = story.outcome.experiment.measure.model_copy(update={"table": "all"})
+    whole = story.outcome._replace(
+        experiment=story.outcome.experiment.model_copy(update={"measure": measure}),
+        seeds=[seed._replace(test=seed.dev) for seed in story.outcome.seeds],
+    )
+    every = over_seeds(whole)
+    assert every is not None
+    assert {row[0] for row in every.rows} == names | {"ta-0.5", "ta-1.0", "ties-slack"}
+
+
+def test_text_to_measure_on_is_looked_at_before_anything_is_trained(tmp_path: Path) -> None:
+    from isogloss.errors import EvalError
+    from tests.experiment.conftest import write_story
+
+    file = write_story(tmp_path)
+    file.write_text(file.read_text().replace("negative: negative}", "negatif: negative}"))
+    with (
+        Registry.init(tmp_path / ".isogloss") as registry,
+        pytest.raises(EvalError, match="has the label 'negative'"),
+    ):
+        run_experiment(load_experiment(file), registry, root=tmp_path, device="cpu")
+    with Registry.open(tmp_path / ".isogloss") as registry:
+        assert registry.versions() == []
+
+
 def test_a_deleted_index_comes_back_equal(story: Story, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(story.folder / ".isogloss", folder, symlinks=True)

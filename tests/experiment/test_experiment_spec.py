@@ -42,6 +42,16 @@ def test_the_demo_loads() -> None:
         ("ta-{d}", "ta", "each name once"),
         ("name: tiny\nbase", "name: Tiny!\nbase", "can't be a name"),
         ("slack: 0.5", "slack: {mode: relatve, value: 1}", "relatve"),
+        ("{model: dialect, para", "{model: dialekt, para", "names 'dialekt'; did you mean"),
+        ("name: task, kind", "name: naija, kind", "each name once; twice: naija"),
+        ("choose: {", "choose: {seed: 1, ", "unknown key 'choose.seed'"),
+        ("seeds: [0, 1]", "seeds: [0, 0]", "each seed once"),
+        ("seeds: [0, 1]", "seeds: [0, -1]", "seeds.1 is -1"),
+        ("d: [0.5, 1.0]", "d: []", "at least 1 item"),
+        ("measure:\n", "measure:\n  reference: bsae\n", "reference 'bsae' out of base"),
+        ("measure:\n", "measure:\n  choose_on: test\n", "another split than choose_on"),
+        ("measure:\n", "measure:\n  report_on: tset\n", "no dialect task with the split 'tset'"),
+        ("{sequence_length", "{seed: 3, sequence_length", "seeds: at its top"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -51,6 +61,28 @@ def test_mistakes_are_named(tmp_path: Path, old: str, new: str, message: str) ->
     file.write_text(text.replace(old, new, 1))
     with pytest.raises(ConfigError, match=message):
         load_experiment(file)
+
+
+def test_full_weights_may_be_asked_for_in_the_recipe(tmp_path: Path) -> None:
+    file = write_story(tmp_path)
+    file.write_text(file.read_text().replace("rank: 2,", "rank: 2, full: true,"))
+    experiment = load_experiment(file)
+    assert experiment.recipe_of(experiment.train[0], 0).full
+    assert experiment.recipe_of(experiment.train[1], 0).full
+
+
+def test_smoke_keeps_files_of_one_name_apart(tmp_path: Path) -> None:
+    from isogloss.experiment.smoke import shrink
+
+    file = write_story(tmp_path)
+    for top, text in (("a", "one\n"), ("b", "two\n")):
+        (tmp_path / top / "en").mkdir(parents=True)
+        (tmp_path / top / "en" / "train.txt").write_text(text)
+    listed = "[a/en/train.txt, b/en/train.txt]"
+    file.write_text(file.read_text().replace("[english.txt], language", f"{listed}, language"))
+    small = shrink(load_experiment(file), tmp_path, tmp_path / "cut")
+    texts = [Path(cut).read_text() for cut in small.corpora["english"].files]
+    assert texts == ['{"text": "one"}\n', '{"text": "two"}\n']
 
 
 def test_a_grid_is_every_combination_with_numbers_kept() -> None:

@@ -32,6 +32,7 @@ class _Outer(Strict):
         ({}, "lacks the key 'name'"),
         ({"name": 3}, "name is 3; expected"),
         ([], "holds list"),
+        (None, "is empty"),
     ],
 )
 def test_mistakes_are_named(data: object, message: str) -> None:
@@ -43,6 +44,9 @@ def test_yaml_problems_have_a_line(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text("a: 1\nb: [1,\n")
     with pytest.raises(ConfigError, match="line 3"):
+        load_yaml(file)
+    file.write_text("a: 2024-13-45\n")
+    with pytest.raises(ConfigError, match="month must be"):
         load_yaml(file)
     with pytest.raises(ConfigError, match="not a file"):
         load_yaml(tmp_path / "none.yaml")
@@ -73,6 +77,9 @@ def test_rows_of_every_kind(tmp_path: Path) -> None:
         ("a.jsonl", b"[1]\n", "no JSON object"),
         ("a.jsonl", b'{"txt": "a"}\n', "no text in 'text'; expected one of its fields: txt"),
         ("a.jsonl", b'{"text": 3}\n', "no text"),
+        ("a.jsonl", b'{"text": "a \\ud800 b"}\n', "line 1.*surrogate|line 1.*encode"),
+        ("a.jsonl", b'{"text": "a", "n": ' + b"1" * 5000 + b"}\n", "line 1: Exceeds the limit"),
+        ("a.jsonl", b"[" * 100_000 + b"\n", "line 1: maximum recursion"),
         ("a.tsv", b"text\tlabel\nonly\n", "line 2"),
         ("a.csv", b'text\n"open\n', "a.csv"),
         ("a.parquet", b"PAR?", "no Parquet"),
@@ -82,6 +89,20 @@ def test_bad_text_is_named(tmp_path: Path, name: str, data: bytes, message: str)
     (tmp_path / name).write_bytes(data)
     with pytest.raises(CorpusError, match=message):
         list(read_texts([tmp_path / name]))
+
+
+def test_a_field_of_a_table_may_be_a_novel(tmp_path: Path) -> None:
+    for name in ("a.tsv", "a.csv"):
+        (tmp_path / name).write_text("text\n" + "word " * 60_000 + "\n")
+        assert [len(text) for text in read_texts([tmp_path / name])] == [299_999]
+
+
+def test_a_device_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from isogloss.settings import device
+
+    monkeypatch.setenv("ISOGLOSS_DEVICE", "tpu9")
+    with pytest.raises(UsageError, match="'tpu9', which this machine doesn't have"):
+        device()
 
 
 def test_a_template_fills_fields_and_nothing_else() -> None:

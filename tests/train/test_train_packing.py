@@ -32,6 +32,11 @@ def test_a_prefix_of_its_own_is_never_asked_and_the_end_always() -> None:
     assert rows.positions.tolist()[0][:7] == [0, 1, 2, 3, 0, 1, 2]
 
 
+def test_the_end_of_the_last_document_predicts_nothing_as_that_of_any_other() -> None:
+    rows = pack_stream([document([5], prefix=1, end=2)] * 2, 8, end=2, apart=True)
+    assert rows.labels.tolist() == [[5, 2, IGNORE, 5, 2, IGNORE, IGNORE, IGNORE]]
+
+
 def test_joined_is_one_sequence() -> None:
     rows = pack_stream([document([5], 0, 0), document([6], 0, 0)], 8, end=0, apart=False)
     assert rows.positions.tolist() == [[0, 1, 2, 3, -1, -1, -1, -1]]

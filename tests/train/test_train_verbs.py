@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from isogloss.errors import CheckpointError, CorpusError, TrainError, UsageError
 from isogloss.files import list_files
 from isogloss.train import Start, load_recipe, train_base, train_cpt, train_sft
-from isogloss.train.data import answer_rows
+from isogloss.train.data import answer_rows, language_rows
 from isogloss.train.packing import IGNORE, document, pack_stream
 from isogloss.train.verbs import load_model, load_tokenizer
 
@@ -139,6 +139,60 @@ def test_the_answer_is_asked_where_evaluation_scores_it(base: Path, reviews: Pat
     }
     expected = sum(24 * (len(w) + 1) for w in words)
     assert len(asked) == expected
+
+
+def test_space_at_the_end_of_a_prompt_does_not_hide_the_answer(
+    base: Path, reviews: Path, tmp_path: Path
+) -> None:
+    # The answer is one token with its space, as it is for any tokenizer that saw it often.
+    text = tmp_path / "moods.txt"
+    text.write_text("a mood: positive\nb mood: negative\n" * 30)
+    shape = {"shape": "llama:32x1", "vocab": 300, "device": "cpu"}
+    moody = train_base([text], tmp_path / "moody", recipe(max_steps=1), **shape).folder
+    tokenizer = load_tokenizer(moody)
+    assert len(tokenizer(" positive", add_special_tokens=False)["input_ids"]) == 1
+
+    def asked(prompt: str, answer: str) -> list[str]:
+        told = recipe(sequence_length=64, prompt=prompt, answer=answer)
+        rows = answer_rows(tokenizer, [reviews], told).rows
+        return sorted(tokenizer.convert_ids_to_tokens(rows.labels[rows.labels != IGNORE].tolist()))
+
+    usual = asked("mood:", " {label}")
+    assert asked("mood: ", "{label}") == usual
+    assert len(usual) == 2 * 48
+
+
+def test_an_answer_that_leaves_no_room_for_its_prompt_is_refused(base: Path, reviews: Path) -> None:
+    tokenizer = load_tokenizer(base)
+    size = max(
+        len(tokenizer(f" {w}", add_special_tokens=False)["input_ids"])
+        for w in ("positive", "negative")
+    )
+    kept = answer_rows(tokenizer, [reviews], recipe(sequence_length=max(8, size + 2)))
+    assert (kept.rows.labels != IGNORE).any()
+    long = recipe(sequence_length=8, answer=" {label} {label} {label}")
+    with pytest.raises(CorpusError, match="an answer of"):
+        answer_rows(tokenizer, [reviews], long)
+
+
+def test_a_replay_corpus_without_a_share_is_refused(base: Path, text: Path) -> None:
+    with pytest.raises(CorpusError, match="replay_share of 0"):
+        language_rows(load_tokenizer(base), [text], recipe(), replay=[text])
+
+
+def test_the_loss_of_a_step_is_the_mean_over_its_labels_however_it_is_cut(
+    base: Path, text: Path, tmp_path: Path
+) -> None:
+    found = [
+        train_cpt(Start(base), [text], tmp_path / str(micro), recipe(full=True, micro_tokens=micro))
+        for micro in (32, 64, 128, 4096)
+    ]
+    losses = [run.made_by["extra"]["last_loss"] for run in found]
+    np.testing.assert_allclose(losses, losses[0], rtol=1e-4)
+    weights = [load_file(run.folder / "model.safetensors") for run in found]
+    for name, value in weights[0].items():
+        for other in weights[1:]:
+            np.testing.assert_allclose(other[name], value, atol=2e-4)
 
 
 def test_replay_reaches_its_share_of_the_tokens(base: Path, text: Path, reviews: Path) -> None:

@@ -6,6 +6,7 @@ through :func:`parse`.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -75,6 +76,7 @@ def _explained(error: ValidationError, kind: type[BaseModel], where: str) -> Con
     if found["type"] == "missing":
         return ConfigError(f"{where} lacks the key {path!r}")
     message = found["msg"].removeprefix("Value error, ")
+    message = re.sub(r"^(Input|List|Tuple|Dictionary) should (be|have) ", "", message)
     given = repr(found["input"])
     given = given if len(given) <= 60 else given[:57] + "…"
     return ConfigError(f"{where}: {path or 'top level'} is {given}", expected=message)

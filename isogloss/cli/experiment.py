@@ -34,7 +34,7 @@ def run(
 ) -> None:
     """Train, merge, measure, choose on dev, report on test. Finished steps are skipped.
 
-    The registry is the one around the file's working directory; without one, ./.isogloss is made.
+    The registry is the one that every command finds; without one, ./.isogloss is made.
 
     \b
     export ISOGLOSS_DATA=~/corpora

@@ -112,12 +112,16 @@ def run_experiment(
         _seed(experiment, suite, registry, corpora, first, seed, device, report, note)
         for seed in seeds or experiment.seeds
     ]
-    _point_to_best(registry, outcomes)
+    _point_to_best(registry, outcomes, move=seeds is None)
     return Outcome(experiment, suite, outcomes)
 
 
-def _point_to_best(registry: Registry, seeds: Sequence[SeedOutcome]) -> None:
-    """``name@best`` of every merge that won: its seed with the greatest dialect gain on dev."""
+def _point_to_best(registry: Registry, seeds: Sequence[SeedOutcome], *, move: bool) -> None:
+    """``name@best`` of every merge that won: its seed with the greatest dialect gain on dev.
+
+    Args:
+        move: also where the alias is set already; a run of a few seeds knows nothing of the others.
+    """
     best: dict[str, tuple[float, Version, str]] = {}
     for seed in seeds:
         if seed.winner is None or seed.dev is None:
@@ -127,7 +131,8 @@ def _point_to_best(registry: Registry, seeds: Sequence[SeedOutcome]) -> None:
         if version.name not in best or gain > best[version.name][0]:
             best[version.name] = (gain, version, seed.why)
     for name, (_, version, why) in best.items():
-        if registry.aliases(name).get("best") != version.number:
+        now = registry.aliases(name).get("best")
+        if now is None or (move and now != version.number):
             registry.alias(name, "best", version.number, why=why)
 
 

@@ -30,7 +30,7 @@ class _Outer(Strict):
         ({"name": "a", "innr": []}, "'innr'; did you mean 'inner'"),
         ({"name": "a", "by": {"x": {"densty": 1}}}, "densty"),
         ({}, "lacks the key 'name'"),
-        ({"name": 3}, "name is 3; expected"),
+        ({"name": 3}, "name is 3; expected a valid string"),
         ([], "holds list"),
         (None, "is empty"),
     ],

@@ -12,7 +12,7 @@ from importlib import resources
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from isogloss.config import Strict, parse
 from isogloss.errors import ConfigError, did_you_mean
@@ -24,6 +24,8 @@ class TrainRecipe(Strict):
     Raises (through :func:`load_recipe`):
         ConfigError: an unknown key, or a value out of range.
     """
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     # -- steps and batches
     epochs: float = Field(1.0, gt=0)
@@ -50,7 +52,7 @@ class TrainRecipe(Strict):
     weight_decay: float = Field(0.0, ge=0)
     clip: float = Field(1.0, gt=0)
     """Largest norm of the gradient."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
 
     # -- what is trained
     full: bool = False

@@ -22,7 +22,8 @@ def run(
         str | None, typer.Option(help="Use this model in place of the file's base.")
     ] = None,
     seed: Annotated[
-        list[int] | None, typer.Option(min=0, help="Only these seeds; may be repeated.")
+        list[int] | None,
+        typer.Option(min=0, max=2**32 - 1, help="Only these seeds; may be repeated."),
     ] = None,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="The same steps at a size of seconds.")

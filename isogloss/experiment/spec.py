@@ -146,7 +146,7 @@ class Experiment(Strict):
     merges: list[MergeItem] = []
     measure: Measure
     choose: Choose = Choose()
-    seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
+    seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field([0], min_length=1)
     """The base is made with the first one and shared by all."""
 
     @model_validator(mode="after")

@@ -23,6 +23,8 @@ def test_overrides_win_over_the_preset() -> None:
     ("overrides", "message"),
     [
         ({"learning_rat": 1}, "learning_rate"),
+        ({"learning_rate": float("inf")}, "finite"),
+        ({"seed": 2**32}, "less than"),
         ({"rank": 0}, "greater than or equal to 1"),
         ({"epochs": -1}, "greater than 0"),
         ({"overlap": 8}, "documents: joined"),

@@ -147,8 +147,9 @@ def test_space_at_the_end_of_a_prompt_does_not_hide_the_answer(
     # The answer is one token with its space, as it is for any tokenizer that saw it often.
     text = tmp_path / "moods.txt"
     text.write_text("a mood: positive\nb mood: negative\n" * 30)
-    shape = {"shape": "llama:32x1", "vocab": 300, "device": "cpu"}
-    moody = train_base([text], tmp_path / "moody", recipe(max_steps=1), **shape).folder
+    moody = train_base(
+        [text], tmp_path / "moody", recipe(max_steps=1), shape="llama:32x1", vocab=300, device="cpu"
+    ).folder
     tokenizer = load_tokenizer(moody)
     assert len(tokenizer(" positive", add_special_tokens=False)["input_ids"]) == 1
 

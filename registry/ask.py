@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Select, and_, exists, func, or_, select
 from isogloss.errors import RefError, RegistryError, did_you_mean
 from isogloss.refs import RegistryRef
 from isogloss.registry.languages import is_glottocode, matches, normalised
-from isogloss.registry.records import AliasMove, Parent, Tag, Version
+from isogloss.registry.records import AliasMove, Parent, Tag, Version, agrees
 from isogloss.registry.tables import alias_move, edge, language, removal, tag, version
 
 LIST = "list them with: isogloss registry ls"
@@ -105,7 +105,7 @@ def _raise_unknown(connection: Connection, ref: RegistryRef) -> None:
 
 
 def same(connection: Connection, draft: Version) -> Version | None:
-    """The version of this name that has the draft's content and parents.
+    """The newest version of this name with the draft's content, parents and stated facts.
 
     Raises:
         RegistryError: the name is of another kind.
@@ -118,8 +118,9 @@ def same(connection: Connection, draft: Version) -> Version | None:
         )
     here = version.c.name == draft.name, version.c.content == draft.content
     wanted = [_identity(parent) for parent in draft.parents]
-    for found in versions(connection, *here):
-        if [_identity(parent) for parent in found.parents] == wanted:
+    for found in reversed(versions(connection, *here)):
+        parents = [_identity(parent) for parent in found.parents]
+        if parents == wanted and agrees(draft, found):
             return found
     return None
 

@@ -222,6 +222,30 @@ class Version(Draft, Recorded):
         return f"{self.name}:{self.number}"
 
 
+def agrees(draft: Draft, found: Version) -> bool:
+    """Whether all that ``draft`` states of itself is what ``found`` says; silence agrees.
+
+    Stated are role, languages, licence, note, and for a corpus field, source, consent, contact and
+    restrictions: a corrected licence or a withdrawn consent is another version of the same files.
+    """
+    pairs = [
+        (draft.role, found.role),
+        (draft.languages, found.languages),
+        (draft.licence, found.licence),
+        (draft.note, found.note),
+    ]
+    if draft.corpus is not None and found.corpus is not None:
+        told, known = draft.corpus, found.corpus
+        pairs += [
+            (told.field, known.field),
+            (told.source, known.source),
+            (told.consent, known.consent),
+            (told.contact, known.contact),
+            (told.restrictions, known.restrictions),
+        ]
+    return all(said in (None, (), was) for said, was in pairs)
+
+
 class Evaluation(Recorded):
     """One version measured on one task and split."""
 

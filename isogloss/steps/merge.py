@@ -12,7 +12,7 @@ from isogloss.refs import check_name
 from isogloss.registry import Draft, Language, Registry, Version, step_digest
 from isogloss.registry.records import Parent, Role
 from isogloss.registry.store import staging
-from isogloss.steps.references import Resolved, contents, locate, resolve
+from isogloss.steps.references import Resolved, again, contents, locate, resolve
 
 
 class MergeSpec(Strict):
@@ -82,8 +82,6 @@ def merge_step(registry: Registry, spec: MergeSpec, *, report: Report = silent) 
         recipe.method.version,
     )
     done = registry.by_step(step)
-    if done is not None and done.name == spec.name:
-        return done
     parents = _edges(registry, recipe, by_ref)
     languages = spec.languages
     if languages is None:
@@ -99,7 +97,7 @@ def merge_step(registry: Registry, spec: MergeSpec, *, report: Report = silent) 
     }
     if done is not None:
         draft |= {"kind": done.kind, "made_by": done.made_by}
-        return registry.add(registry.view(done), Draft(**draft), report=report)
+        return again(registry, done, Draft(**draft))
     # Locked, so that a process that opens the registry meanwhile doesn't sweep it away.
     with staging(registry.root) as scratch:
         result = run(recipe, scratch / "out", sources=found, report=report)

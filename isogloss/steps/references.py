@@ -16,7 +16,7 @@ from isogloss.errors import AdapterError, BaseMismatch, HubError, RefError
 from isogloss.progress import Report, silent
 from isogloss.refs import HubRef, parse_hub_ref, split_lora
 from isogloss.registry import Draft, HubSource, Registry, Version, detect
-from isogloss.registry.records import Kind
+from isogloss.registry.records import Kind, agrees
 from isogloss.settings import expand
 
 
@@ -215,3 +215,11 @@ def contents(registry: Registry, versions: Sequence[Version]) -> list[str]:
         if version.kind == "adapter":
             found.append(base_of(registry, version).content)
     return found
+
+
+def again(registry: Registry, done: Version, draft: Draft) -> Version:
+    """What a step gives that was done before: the same version, or another of the same files where
+    its name, the records of its parents, or what is stated of it have changed since."""
+    if done.name == draft.name and done.parents == draft.parents and agrees(draft, done):
+        return done
+    return registry.add(registry.view(done), draft)

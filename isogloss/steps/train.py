@@ -16,7 +16,7 @@ from isogloss.registry import Draft, Language, Registry, Version, step_digest
 from isogloss.registry.records import Parent, Role
 from isogloss.registry.store import staging
 from isogloss.steps.corpora import text_files
-from isogloss.steps.references import Resolved, contents, locate, resolve
+from isogloss.steps.references import Resolved, again, contents, locate, resolve
 from isogloss.train import Start, TrainRecipe
 
 Verb = Literal["base", "cpt", "sft"]
@@ -88,8 +88,6 @@ def train_step(
     verb = f"train {spec.verb}"
     step = step_digest(verb, recipe, contents(registry, parents), spec.recipe.seed, METHOD_VERSION)
     done = registry.by_step(step)
-    if done is not None and done.name == spec.name:
-        return done
     languages = spec.languages
     if languages is None:
         languages = tuple(dict.fromkeys(lang for c in corpora for lang in c.languages))
@@ -102,9 +100,9 @@ def train_step(
         "step": step,
     }
     if done is not None:
-        # The same step under another name: the same files, another pointer to them.
-        draft |= {"kind": done.kind, "parents": done.parents, "made_by": done.made_by}
-        return registry.add(registry.view(done), Draft(**draft), report=report)
+        edges = _edges(registry, spec.verb, start, done.kind == "adapter", corpora, replay)
+        draft |= {"kind": done.kind, "parents": edges, "made_by": done.made_by}
+        return again(registry, done, Draft(**draft))
     # Locked, so that a process that opens the registry meanwhile doesn't sweep it away.
     with staging(registry.root) as scratch:
         out = scratch / "out"

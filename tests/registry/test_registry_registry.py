@@ -32,6 +32,7 @@ from isogloss.registry import (
     Registry,
     Version,
     hub_content,
+    language,
 )
 from isogloss.registry import registry as module
 
@@ -138,6 +139,24 @@ def test_adding_twice_is_adding_once(registry: Registry, make_corpus: Maker) -> 
     weighted = registry.parent_edge(first, "corpus", 0.5)
     assert registry.add(path, draft.model_copy(update={"parents": (weighted,)})).ref == "c:4"
     assert registry.add(path, draft) == second
+
+
+def test_what_is_stated_of_the_same_files_makes_another_version(
+    registry: Registry, make_corpus: Maker
+) -> None:
+    path, silent = make_corpus(), Draft(name="c", kind="corpus")
+    told = silent.model_copy(update={"licence": "cc-by-4.0", "languages": (language("pcm"),)})
+    first = registry.add(path, told)
+    assert registry.add(path, silent) == first
+    assert registry.add(path, silent.model_copy(update={"licence": "cc-by-4.0"})) == first
+    corrected = registry.add(path, told.model_copy(update={"licence": "cc-by-nc-4.0"}))
+    assert (corrected.ref, corrected.content) == ("c:2", first.content)
+    assert registry.add(path, silent) == corrected
+    withdrawn = CorpusFacts(documents=0, bytes=0, consent="withdrawn by the speakers")
+    third = registry.add(path, told.model_copy(update={"corpus": withdrawn}))
+    assert third.ref == "c:3"
+    assert third.corpus is not None
+    assert third.corpus.consent == "withdrawn by the speakers"
 
 
 def test_a_name_has_one_kind(registry: Registry, make_corpus: Maker, make_model: Maker) -> None:

@@ -180,6 +180,21 @@ def test_a_merge_is_done_once_whatever_its_inputs_are_called(registry: Registry)
     assert merge_step(registry, MergeSpec(name="m", recipe=heavier)).ref == "m:2"
 
 
+def test_a_corrected_licence_reaches_what_was_made_before_without_training(
+    registry: Registry, place: Path, runs: list[str]
+) -> None:
+    merge_step(registry, MergeSpec(name="m", recipe=merge()))
+    text = registry.view(registry.get("text:1")) / "text.txt"
+    registry.add(text, Draft(name="text", kind="corpus", licence="cc-by-nc-4.0"))
+    again = train_step(registry, spec(), device="cpu")
+    assert runs == []
+    assert (again.ref, again.content) == ("cpt:2", registry.get("cpt:1").content)
+    assert edges(registry, again) == [("base", "base:1"), ("corpus", "text:2")]
+    assert train_step(registry, spec(), device="cpu") == again
+    merged = merge_step(registry, MergeSpec(name="m", recipe=merge()))
+    assert edges(registry, merged) == [("base", "base:1"), ("merge_input", "cpt:2")]
+
+
 @pytest.mark.parametrize("base", ["base+cpt", "cpt"])
 def test_an_adapter_in_the_base_of_a_merge_is_in_its_lineage(registry: Registry, base: str) -> None:
     told = merge(base, models=[{"model": "other", "parameters": {"weight": 0.5}}])

@@ -165,7 +165,7 @@ class Task(Strict):
             if place := _FIELD.fullmatch(name):
                 raise EvalError(
                     f"the data of task {self.name} is still the blank {name}",
-                    hint=f"give load_suite fill={{'{place[1]}': FILE}}",
+                    hint=f"fill it in with --fill {place[1]}=FILE",
                 )
         return [Path(expand(n)) for n in ([named] if isinstance(named, str) else named)]
 

@@ -68,7 +68,9 @@ def parse(kind: type[T], data: Any, where: str) -> T:
 def _explained(error: ValidationError, kind: type[BaseModel], where: str) -> ConfigError:
     # An unknown key is the likelier mistake than whatever else it makes fail.
     found = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")[0]
-    path = ".".join(str(part) for part in found["loc"])
+    # Where a value may be one of several models, pydantic puts the model's name into the path.
+    named = {model.__name__ for model in Strict.__subclasses__()}
+    path = ".".join(str(part) for part in found["loc"] if part not in named)
     if found["type"] == "extra_forbidden":
         key = str(found["loc"][-1])
         known = _fields_at(kind, found["loc"][:-1])

@@ -11,7 +11,7 @@ import contextlib
 import csv
 import json
 import re
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,17 +69,6 @@ def read_texts(paths: Iterable[Path], field: str = "text") -> Iterator[str]:
                 )
             if text := text.strip():
                 yield text
-
-
-def check_fields(rows: Sequence[Row], fields: Iterable[str], where: str) -> None:
-    """Raise CorpusError at the first row that lacks one of ``fields``."""
-    for number, row in enumerate(rows, 1):
-        for field in fields:
-            if row.get(field) is None:
-                raise CorpusError(
-                    f"{where}, row {number}, lacks {field!r}",
-                    expected=f"fields {', '.join(fields)}; found {', '.join(map(str, row))}",
-                )
 
 
 def _lines(path: Path) -> Generator[str]:

@@ -172,7 +172,7 @@ def _tuned(
     mixture: Mixture = rows_of(tokenizer, files, recipe, replay=replay, field=field)
     torch.manual_seed(recipe.seed)
     model = _trainable(load_model(start.model), start, recipe)
-    settings = {"kind": kind, "field": field, **recipe.normalised()}
+    settings = {"kind": kind, "field": field, **recipe.normalised(), **_as_it_was(model)}
     return _fit_and_write(
         model,
         tokenizer,
@@ -259,6 +259,19 @@ def _trainable(model: PreTrainedModel, start: Start, recipe: TrainRecipe) -> Any
             f"targets {recipe.targets!r} match no module of the base",
             expected=f"all-linear, or some of {', '.join(names)}",
         ) from error
+
+
+def _as_it_was(model: Any) -> dict[str, Any]:
+    """The shape of an adapter that training goes on with; whatever the recipe says, it keeps it."""
+    if getattr(model, "peft_config", None) is None:
+        return {}
+    config = model.peft_config[model.active_adapter]
+    return {
+        "rank": config.r,
+        "alpha": float(config.lora_alpha),
+        "dropout": config.lora_dropout,
+        "rslora": config.use_rslora,
+    }
 
 
 def _fit_and_write(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ from isogloss.cli import out
 from isogloss.cli.registry import opened
 
 if TYPE_CHECKING:
+    from isogloss.eval import Suite
     from isogloss.registry import Evaluation
 
 app = out.group("Measure variants on a suite, and compare them on the same items.")
@@ -18,6 +20,10 @@ SuiteName = Annotated[
     str, typer.Option(help="A built-in suite (isogloss eval suites) or a YAML file.")
 ]
 Split = Annotated[str, typer.Option(help="dev to choose, test to report.")]
+Fill = Annotated[
+    list[str] | None,
+    typer.Option(help="BLANK=FILE for a suite with blanks, such as dialect-gap; may be repeated."),
+]
 
 
 @app.command()
@@ -27,6 +33,7 @@ def run(
     split: Split = "dev",
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     batch_tokens: Annotated[int, typer.Option(help="Tokens in one forward pass.")] = 8192,
+    fill: Fill = None,
     json: out.Json = False,
 ) -> None:
     """Measure; every item's score is stored, and what was measured before is not measured again.
@@ -34,8 +41,10 @@ def run(
     \b
     isogloss eval run base pcm-cpt pcm-sentiment --suite naija
     isogloss eval run pcm-cpt:3 --suite my-suite.yaml --split test --json
+    isogloss eval run base pcm-cpt --suite dialect-gap --split test \\
+        --fill dialect=naija.txt --fill prestige=english.txt
     """
-    found = _measured(refs, suite, split, dtype, batch_tokens)
+    found = _measured(refs, _suite(suite, fill), split, dtype, batch_tokens)
     header = ("ref", "task", "side", "metric", "value", "n", "flags")
     rows = [
         (
@@ -53,15 +62,25 @@ def run(
     out.show(data, lambda: out.table(header, rows, title=f"{suite}, {split}"), json=json)
 
 
-def _measured(
-    refs: list[str], suite: str, split: str, dtype: str, batch_tokens: int
-) -> list[Evaluation]:
+def _suite(name: str, fill: list[str] | None) -> Suite:
+    from isogloss.errors import UsageError
     from isogloss.eval import load_suite
+
+    files: dict[str, list[str | Path]] = {}
+    for pair in fill or []:
+        blank, equals, file = pair.partition("=")
+        if not equals or not file:
+            raise UsageError(f"--fill {pair!r}", expected="BLANK=FILE, as dialect=naija.txt")
+        files.setdefault(blank, []).append(file)
+    return load_suite(name, fill=files)
+
+
+def _measured(
+    refs: list[str], suite: Suite, split: str, dtype: str, batch_tokens: int
+) -> list[Evaluation]:
     from isogloss.steps import EvaluateSpec, evaluate_step, resolve
 
-    spec = EvaluateSpec(
-        suite=load_suite(suite), split=split, dtype=dtype, batch_tokens=batch_tokens
-    )
+    spec = EvaluateSpec(suite=suite, split=split, dtype=dtype, batch_tokens=batch_tokens)
     with opened() as registry, out.bars() as report:
         targets = [resolve(registry, ref, report=report) for ref in refs]
         return evaluate_step(registry, targets, spec, report=report)
@@ -76,6 +95,7 @@ def compare(
     rival: Annotated[
         list[str] | None, typer.Option(help="Compared too, but can't win; may be repeated.")
     ] = None,
+    fill: Fill = None,
     json: out.Json = False,
 ) -> None:
     """Compare variants with the first one: gain, loss, intervals, and the winner if there is one.
@@ -84,13 +104,13 @@ def compare(
     isogloss eval compare base merge-a merge-b --rival pcm-cpt --rival sentiment --suite naija
     """
     from isogloss.errors import UsageError
-    from isogloss.eval import judge, load_suite
+    from isogloss.eval import judge
     from isogloss.steps import EvaluateSpec, evaluate_step, resolve
     from isogloss.steps.evaluate import results
 
     if len(refs) < 2:
         raise UsageError("one variant", expected="a reference and at least one to compare with it")
-    spec = EvaluateSpec(suite=load_suite(suite), split=split)
+    spec = EvaluateSpec(suite=_suite(suite, fill), split=split)
     rivals = rival or []
     with opened() as registry, out.bars() as report:
         targets = [resolve(registry, ref, report=report) for ref in [*refs, *rivals]]

@@ -6,13 +6,14 @@ that was interrupted, or whose file gained a merge, does only what is new.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from isogloss.eval import Suite, TaskResult, Verdict, judge
 from isogloss.eval.items import read_questions
-from isogloss.experiment.spec import Experiment, TrainItem, expand_merges
+from isogloss.experiment.spec import Experiment, MergeItem, TrainItem, expand_merges
+from isogloss.merge import load_recipe
 from isogloss.progress import Report, silent
 from isogloss.registry import Registry, Version
 from isogloss.steps import (
@@ -106,14 +107,29 @@ def run_experiment(
         )
         for name, item in experiment.corpora.items()
     }
-    first = _base(experiment, registry, corpora, base, device, report)
+    work = _Work(experiment, suite, registry, root, corpora, device, report, note)
+    first = _base(work, base)
     note(f"base {first.ref}")
-    outcomes = [
-        _seed(experiment, suite, registry, corpora, first, seed, device, report, note)
-        for seed in seeds or experiment.seeds
-    ]
+    outcomes = [_seed(work, first, seed) for seed in seeds or experiment.seeds]
     _point_to_best(registry, outcomes, move=seeds is None)
     return Outcome(experiment, suite, outcomes)
+
+
+class _Work(NamedTuple):
+    """What every part of a run needs."""
+
+    experiment: Experiment
+    suite: Suite
+    registry: Registry
+    root: Path
+    corpora: dict[str, Version]
+    device: str | None
+    report: Report
+    note: Note
+
+    def placed(self, text: str) -> str:
+        """A reference of the file; ``./model`` is read from the file's own folder."""
+        return str(self.root / text) if text.startswith(("./", "../")) else text
 
 
 def _point_to_best(registry: Registry, seeds: Sequence[SeedOutcome], *, move: bool) -> None:
@@ -136,119 +152,86 @@ def _point_to_best(registry: Registry, seeds: Sequence[SeedOutcome], *, move: bo
             registry.alias(name, "best", version.number, why=why)
 
 
-def _base(
-    experiment: Experiment,
-    registry: Registry,
-    corpora: dict[str, Version],
-    named: str | None,
-    device: str | None,
-    report: Report,
-) -> Version:
-    item = experiment.base
+def _base(work: _Work, named: str | None) -> Version:
+    experiment, item = work.experiment, work.experiment.base
     if named is not None or isinstance(item, str):
-        text = named if named is not None else str(item)
-        return resolve(registry, text, kind="model", report=report).version
+        text = named if named is not None else work.placed(str(item))
+        return resolve(work.registry, text, kind="model", report=work.report).version
     spec = TrainSpec(
         verb="base",
         name=f"{experiment.name}/base",
-        corpora=tuple(corpora[name].ref for name in item.corpus),
+        corpora=tuple(work.corpora[name].ref for name in item.corpus),
         recipe=experiment.recipe_of(item, experiment.seeds[0]),
         shape=item.shape,
         vocab=item.vocab,
         licence=item.licence,
     )
-    return train_step(registry, spec, device=device, report=report)
+    return train_step(work.registry, spec, device=work.device, report=work.report)
 
 
-def _seed(
-    experiment: Experiment,
-    suite: Suite,
-    registry: Registry,
-    corpora: dict[str, Version],
-    base: Version,
-    seed: int,
-    device: str | None,
-    report: Report,
-    note: Note,
-) -> SeedOutcome:
+def _seed(work: _Work, base: Version, seed: int) -> SeedOutcome:
+    experiment, measure = work.experiment, work.experiment.measure
     made = {"base": base}
     for item in experiment.train:
-        made[item.name] = _train(experiment, registry, corpora, made, item, seed, device, report)
-        note(f"seed {seed}: {item.name} is {made[item.name].ref}")
+        made[item.name] = _train(work, made, item, seed)
+        work.note(f"seed {seed}: {item.name} is {made[item.name].ref}")
     merges = expand_merges(experiment.merges)
-    refs = {name: version.ref for name, version in made.items()}
-    for merge in merges:
-        done = len(made) - len(experiment.train) - 1
-        report(f"merge, seed {seed}", done, len(merges), {"now": merge.name})
-        recipe = renamed(merge.recipe, refs)
-        spec = MergeSpec(name=f"{experiment.name}/{merge.name}", recipe=recipe)
-        made[merge.name] = merge_step(registry, spec)
-        refs[merge.name] = made[merge.name].ref
-    report(f"merge, seed {seed}", len(merges), len(merges))
+    for index, merge in enumerate(merges):
+        work.report(f"merge, seed {seed}", index, len(merges), {"now": merge.name})
+        made[merge.name] = _merge(work, made, merge)
+    work.report(f"merge, seed {seed}", len(merges), len(merges))
 
     names = [merge.name for merge in merges]
     trained = [name for name in made if name not in names]
-    measure = experiment.measure
-    dev_scores = _scores(
-        registry, suite, measure.choose_on, made, list(made), experiment, device, report
-    )
+    dev_scores = _scores(work, measure.choose_on, made, list(made))
     dev = _judged(dev_scores, experiment, names, trained) if names else None
     chosen = _choice(dev) if dev else None
     shown = names if measure.table == "all" else [chosen] if chosen else []
-    test_scores = _scores(
-        registry, suite, measure.report_on, made, [*trained, *shown], experiment, device, report
-    )
+    test_scores = _scores(work, measure.report_on, made, [*trained, *shown])
     winner, why, test = None, "There is no merge to choose from.", None
     if dev and chosen:
         test = _judged(test_scores, experiment, shown, trained)
         winner, why = _final(dev, test, test_scores, chosen, trained, experiment)
-    note(f"seed {seed}: {why}")
+    work.note(f"seed {seed}: {why}")
     return SeedOutcome(seed, made, names, chosen, dev, test, test_scores, winner, why)
 
 
-def _train(
-    experiment: Experiment,
-    registry: Registry,
-    corpora: dict[str, Version],
-    made: dict[str, Version],
-    item: TrainItem,
-    seed: int,
-    device: str | None,
-    report: Report,
-) -> Version:
-    base = made[item.base].ref if item.base in made else item.base
+def _train(work: _Work, made: dict[str, Version], item: TrainItem, seed: int) -> Version:
     spec = TrainSpec(
         verb=item.kind,
-        name=f"{experiment.name}/{item.name}",
-        base=base,
-        corpora=tuple(corpora[name].ref for name in item.data),
-        replay=tuple(corpora[name].ref for name in item.replay),
-        recipe=experiment.recipe_of(item, seed),
+        name=f"{work.experiment.name}/{item.name}",
+        base=made[item.base].ref if item.base in made else work.placed(item.base),
+        corpora=tuple(work.corpora[name].ref for name in item.data),
+        replay=tuple(work.corpora[name].ref for name in item.replay),
+        recipe=work.experiment.recipe_of(item, seed),
         role=item.role,
         licence=item.licence,
     )
 
-    def labelled(label: str, done: float, total: float | None = None, facts: object = None) -> None:
-        report(f"{item.name}, seed {seed}: {label}", done, total, facts)  # type: ignore[arg-type]
+    def labelled(
+        label: str,
+        done: float,
+        total: float | None = None,
+        facts: Mapping[str, float | str] | None = None,
+    ) -> None:
+        work.report(f"{item.name}, seed {seed}: {label}", done, total, facts)
 
-    return train_step(registry, spec, device=device, report=labelled)
+    return train_step(work.registry, spec, device=work.device, report=labelled)
 
 
-def _scores(
-    registry: Registry,
-    suite: Suite,
-    split: str,
-    made: dict[str, Version],
-    names: Sequence[str],
-    experiment: Experiment,
-    device: str | None,
-    report: Report,
-) -> Scores:
-    spec = EvaluateSpec(suite=suite, split=split, dtype=experiment.measure.dtype)
+def _merge(work: _Work, made: dict[str, Version], item: MergeItem) -> Version:
+    names = {name: work.placed(name) for name in load_recipe(item.recipe).names()}
+    names |= {name: version.ref for name, version in made.items()}
+    spec = MergeSpec(name=f"{work.experiment.name}/{item.name}", recipe=renamed(item.recipe, names))
+    return merge_step(work.registry, spec)
+
+
+def _scores(work: _Work, split: str, made: dict[str, Version], names: Sequence[str]) -> Scores:
+    spec = EvaluateSpec(suite=work.suite, split=split, dtype=work.experiment.measure.dtype)
     targets = [Resolved(name, made[name]) for name in names]
-    found = evaluate_step(registry, targets, spec, device=device, report=report)
-    a_name = len(found) // len(names)
-    return results(registry, found, [name for name in names for _ in range(a_name)])
+    found = evaluate_step(work.registry, targets, spec, device=work.device, report=work.report)
+    each = len(found) // len(names)
+    return results(work.registry, found, [name for name in names for _ in range(each)])
 
 
 def _judged(

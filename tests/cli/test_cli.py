@@ -240,6 +240,11 @@ def test_a_base_an_adapter_and_a_merge_from_the_command_line(run: Run, tmp_path:
     assert "winner" in done.stdout
     found = run("eval", "run", "base+cpt", "--suite", "suite.yaml", "--json")
     assert json.loads(found.stdout)[0]["ref"] == "base:1+cpt:1"
+    found = run(
+        "eval", "run", "base", "--suite", "dialect-gap", "--split", "test", "--json",
+        "--fill", "dialect=text.txt", "--fill", "prestige=text.txt",
+    )  # fmt: skip
+    assert [e["task"] for e in json.loads(found.stdout)] == ["dialect-bpb", "prestige-bpb"]
     card = run("publish", "card", "merged")
     assert card.exit_code == 0, card.output
     assert card.stdout.startswith("---\n")

@@ -100,9 +100,10 @@ def test_lora_training_from_an_adapter_goes_on_with_it(
     base: Path, text: Path, reviews: Path, tmp_path: Path
 ) -> None:
     adapter = train_cpt(Start(base), [text], tmp_path / "cpt", recipe(rank=3)).folder
-    done = train_sft(Start(base, adapter), [reviews], tmp_path / "sft", recipe(rank=8)).folder
+    done = train_sft(Start(base, adapter), [reviews], tmp_path / "sft", recipe(rank=8))
+    assert (done.made_by["recipe"]["rank"], done.made_by["recipe"]["alpha"]) == (3, 6)
     before = load_file(adapter / "adapter_model.safetensors")
-    after = load_file(done / "adapter_model.safetensors")
+    after = load_file(done.folder / "adapter_model.safetensors")
     assert {k: v.shape for k, v in before.items()} == {k: v.shape for k, v in after.items()}
 
 

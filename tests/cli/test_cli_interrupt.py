@@ -38,16 +38,22 @@ def leftovers(folder: Path) -> list[Path]:
 
 
 def test_an_interrupted_training_leaves_nothing_and_exits_130(tmp_path: Path) -> None:
-    process = start(tmp_path, *TRAIN, *SMALL, "--set", "max_steps=100000")
-    # The scratch folder appears when training is about to start.
-    scratch = tmp_path / ".isogloss" / "tmp"
-    deadline = time.monotonic() + 120
-    while not list(scratch.iterdir()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(3)
-    assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    # A background job's children are started with SIGINT ignored; a person's are not.
+    heed = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)"
+    process = start(tmp_path, *TRAIN, *SMALL, "--set", "max_steps=100000", before=heed)
+    try:
+        # The scratch folder appears when training is about to start.
+        scratch = tmp_path / ".isogloss" / "tmp"
+        deadline = time.monotonic() + 120
+        while not list(scratch.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(3)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=100)
+    finally:
+        process.kill()
+        process.communicate()
     assert process.returncode == 130
     assert "Traceback" not in stderr
     assert stderr.strip().splitlines()[-1].startswith("isogloss: interrupted")

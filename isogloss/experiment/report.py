@@ -93,7 +93,8 @@ def over_seeds(outcome: Outcome) -> Table | None:
     figures: dict[str, dict[str, list[float]]] = {}
     for seed in judged:
         assert seed.test is not None
-        for row in seed.test.rows:
+        order = list(seed.versions)
+        for row in sorted(seed.test.rows, key=lambda r: order.index(r.variant)):
             names = ["chosen merge"] if row.variant == seed.chosen else []
             if not names or outcome.experiment.measure.table == "all":
                 names.append(row.variant)

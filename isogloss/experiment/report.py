@@ -124,7 +124,12 @@ def _mean(values: Sequence[float]) -> str:
 def as_markdown(outcome: Outcome) -> str:
     """Tables and verdicts as Markdown, for ``docs/results`` and for papers."""
     experiment = outcome.experiment
-    parts = [f"## {experiment.title or experiment.name}", "", *(f"- {v}" for v in verdicts(outcome)), ""]
+    parts = [
+        f"## {experiment.title or experiment.name}",
+        "",
+        *(f"- {v}" for v in verdicts(outcome)),
+        "",
+    ]
     every = tables(outcome)
     overall = over_seeds(outcome)
     for table in ([overall] if overall else []) + every:

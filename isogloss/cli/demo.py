@@ -35,6 +35,7 @@ def demo(
         ref = first.versions[first.chosen or "base"].name
         out.line("")
         out.line(f"Next, in {folder}:")
-        out.line("  isogloss registry ls")
-        out.line(f"  isogloss registry log {ref}")
-        out.line(f"  isogloss publish run {ref} --repo me/quebec-demo --dry-run")
+        program = out.command()
+        out.line(f"  {program} registry ls")
+        out.line(f"  {program} registry log {ref}")
+        out.line(f"  {program} publish run {ref} --repo me/quebec-demo --dry-run")

@@ -11,6 +11,7 @@ import json as json_
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -76,9 +77,18 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = 
     made = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(header):
         made.add_column(Text(name), no_wrap=index == 0, overflow="fold")
+    # On a terminal that is too narrow an interval goes to the next line as a whole.
+    comma = ",\u00a0" if sys.stdout.isatty() else ", "
     for row in rows:
-        made.add_row(*(Text(cell) for cell in row))
+        made.add_row(*(Text(cell.replace(", ", comma)) for cell in row))
     return made
+
+
+def command() -> str:
+    """What a person types to run this program again: its name, or its path if that isn't found."""
+    import shutil
+
+    return "isogloss" if shutil.which("isogloss") else str(Path(sys.argv[0]).absolute())
 
 
 def number(count: float) -> str:

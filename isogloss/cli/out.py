@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json as json_
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -77,17 +78,16 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = 
     made = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(header):
         made.add_column(Text(name), no_wrap=index == 0, overflow="fold")
-    # On a terminal that is too narrow an interval goes to the next line as a whole.
-    comma = ",\u00a0" if sys.stdout.isatty() else ", "
+    wide = sum(max(len(cell) for cell in column) + 2 for column in zip(*rows, strict=True))
+    narrow = sys.stdout.isatty() and wide > shutil.get_terminal_size().columns
     for row in rows:
-        made.add_row(*(Text(cell.replace(", ", comma)) for cell in row))
+        # Where the rows don't fit, an interval goes below its value.
+        made.add_row(*(Text(cell.replace(" [", "\n[") if narrow else cell) for cell in row))
     return made
 
 
 def command() -> str:
     """What a person types to run this program again: its name, or its path if that isn't found."""
-    import shutil
-
     return "isogloss" if shutil.which("isogloss") else str(Path(sys.argv[0]).absolute())
 
 

@@ -145,7 +145,8 @@ def compare(
         from rich.console import Group
 
         header = ("variant", *tasks, "dialect gain", "prestige loss", "verdict")
-        return Group(out.table(header, rows), verdict.why)
+        flags = [f"note: {r.variant}: {', '.join(r.flags)}" for r in verdict.rows if r.flags]
+        return Group(out.table(header, rows), *flags, verdict.why)
 
     data = {
         "winner": verdict.winner,

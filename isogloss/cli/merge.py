@@ -97,25 +97,32 @@ def plan(
     from isogloss.merge import plan as make
 
     checked = load_recipe(recipe)
+    refs: dict[str, str] = {}
     try:
         registry = opened()
     except RegistryError:
         made = make(checked, sources_from_paths(checked))
     else:
-        from isogloss.steps.merge import plan_of
+        from isogloss.steps.merge import sources
 
         with registry:
-            made = plan_of(registry, checked)
-    out.show(made.describe(), lambda: _page(made, tensors), json=json)
+            resolved, found = sources(registry, checked)
+            refs = {name: what.ref for name, what in resolved.items()}
+            made = make(checked, found)
+    data = {**made.describe(), "resolved": refs}
+    out.show(data, lambda: _page(made, refs, tensors), json=json)
 
 
-def _page(made: Plan, tensors: bool) -> str:
+def _page(made: Plan, refs: dict[str, str], tensors: bool) -> str:
     facts = made.describe()
     lines = [f"{facts['method']}: {facts['title']}  {facts['paper']}"]
     for one in [facts["base"], *facts["inputs"]]:
         adapter = f" + adapter {one['adapter']}" if one.get("adapter") else ""
-        lines.append(f"  {one['label']}  ->  {one.get('model')}{adapter}")
-    lines.append(f"  tokenizer from {facts['tokenizer_from']}")
+        what = refs.get(one["label"]) or f"{one.get('model')}{adapter}"
+        kind = "adapter on the base" if adapter else "model"
+        lines.append(f"  {one['label']}  ->  {what}  ({kind})")
+    if not refs:
+        lines.append(f"  tokenizer from {facts['tokenizer_from']}")
     lines.append(
         f"  reads {out.size(facts['read_bytes'])}, writes {out.size(facts['write_bytes'])} "
         f"in {len(facts['files'])} file(s), {len(facts['jobs'])} tensors"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from isogloss.config import Strict
-from isogloss.merge import Plan, Recipe, Source, load_recipe, plan, run
+from isogloss.merge import Recipe, Source, load_recipe, run
 from isogloss.progress import Report, silent
 from isogloss.refs import check_name
 from isogloss.registry import Draft, Language, Registry, Version, step_digest
@@ -48,11 +48,6 @@ def sources(
             content=last.content,
         )
     return resolved, found
-
-
-def plan_of(registry: Registry, recipe: Recipe, report: Report = silent) -> Plan:
-    """The plan of a recipe whose names are references."""
-    return plan(recipe, sources(registry, recipe, report)[1])
 
 
 def merge_step(registry: Registry, spec: MergeSpec, *, report: Report = silent) -> Version:

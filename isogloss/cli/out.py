@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json as json_
+import math
 import shutil
 import sys
 import time
@@ -44,9 +45,20 @@ def line(text: str) -> None:
 def show(data: Any, text: Callable[[], RenderableType], *, json: bool) -> None:
     """Data on stdout: as JSON, or as what ``text`` makes for a person."""
     if json:
-        line(json_.dumps(data, ensure_ascii=False, indent=2))
+        line(json_.dumps(_finite(data), ensure_ascii=False, indent=2, allow_nan=False))
     else:
         console().print(text())
+
+
+def _finite(value: Any) -> Any:
+    """``value`` with infinities and NaN as null: JSON has no word for them."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return value
 
 
 def console() -> Console:

@@ -188,6 +188,13 @@ def test_brackets_and_colons_are_printed_as_they_are(run: Run, tmp_path: Path) -
     assert "[x]" in page.stdout
 
 
+def test_json_is_json_whatever_the_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    from isogloss.cli import out
+
+    out.show({"loss": [float("-inf"), (float("nan"), 1.5)]}, lambda: "", json=True)
+    assert json.loads(capsys.readouterr().out) == {"loss": [None, [None, 1.5]]}
+
+
 def test_without_a_registry_the_way_to_one_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

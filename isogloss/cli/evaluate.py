@@ -12,7 +12,6 @@ from isogloss.cli.registry import opened
 
 if TYPE_CHECKING:
     from isogloss.eval import Suite
-    from isogloss.registry import Evaluation
 
 app = out.group("Measure variants on a suite, and compare them on the same items.")
 
@@ -44,7 +43,14 @@ def run(
     isogloss eval run base pcm-cpt --suite dialect-gap --split test \\
         --fill dialect=naija.txt --fill prestige=english.txt
     """
-    found = _measured(refs, _suite(suite, fill), split, dtype, batch_tokens)
+    from isogloss.steps import EvaluateSpec, evaluate_step, resolve
+
+    spec = EvaluateSpec(
+        suite=_suite(suite, fill), split=split, dtype=dtype, batch_tokens=batch_tokens
+    )
+    with opened() as registry, out.bars() as report:
+        targets = [resolve(registry, ref, report=report) for ref in refs]
+        found = evaluate_step(registry, targets, spec, report=report)
     header = ("ref", "task", "side", "metric", "value", "n", "flags")
     rows = [
         (
@@ -73,17 +79,6 @@ def _suite(name: str, fill: list[str] | None) -> Suite:
             raise UsageError(f"--fill {pair!r}", expected="BLANK=FILE, as dialect=naija.txt")
         files.setdefault(blank, []).append(file)
     return load_suite(name, fill=files)
-
-
-def _measured(
-    refs: list[str], suite: Suite, split: str, dtype: str, batch_tokens: int
-) -> list[Evaluation]:
-    from isogloss.steps import EvaluateSpec, evaluate_step, resolve
-
-    spec = EvaluateSpec(suite=suite, split=split, dtype=dtype, batch_tokens=batch_tokens)
-    with opened() as registry, out.bars() as report:
-        targets = [resolve(registry, ref, report=report) for ref in refs]
-        return evaluate_step(registry, targets, spec, report=report)
 
 
 @app.command()
@@ -120,8 +115,7 @@ def compare(
             )
         found = evaluate_step(registry, targets, spec, report=report)
         names = [t.ref for t in targets]
-        each = len(found) // len(targets)
-        scores = results(registry, found, [name for name in names for _ in range(each)])
+        scores = results(registry, found, names)
     verdict = judge(
         scores,
         reference=names[0],

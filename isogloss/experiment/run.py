@@ -230,8 +230,7 @@ def _scores(work: _Work, split: str, made: dict[str, Version], names: Sequence[s
     spec = EvaluateSpec(suite=work.suite, split=split, dtype=work.experiment.measure.dtype)
     targets = [Resolved(name, made[name]) for name in names]
     found = evaluate_step(work.registry, targets, spec, device=work.device, report=work.report)
-    each = len(found) // len(names)
-    return results(work.registry, found, [name for name in names for _ in range(each)])
+    return results(work.registry, found, names)
 
 
 def _judged(

@@ -215,9 +215,11 @@ def results(
     """Evaluations as ``isogloss.eval.judge`` takes them: name -> task -> result.
 
     Args:
-        names: for each evaluation, what to call its variant.
+        evaluations: as :func:`evaluate_step` gives them, the same tasks for each target.
+        names: what to call each target, in the order of the targets.
     """
-    found: dict[str, dict[str, TaskResult]] = {}
-    for name, evaluation in zip(names, evaluations, strict=True):
-        found.setdefault(name, {})[evaluation.task] = stored_result(registry, evaluation)
-    return found
+    tasks = len(evaluations) // len(names)
+    return {
+        name: {e.task: stored_result(registry, e) for e in evaluations[at * tasks :][:tasks]}
+        for at, name in enumerate(names)
+    }

@@ -58,11 +58,12 @@ def merge_step(registry: Registry, spec: MergeSpec, *, report: Report = silent) 
     """
     check_name(spec.name)
     written = load_recipe(spec.recipe)
-    resolved, _ = sources(registry, written, report)
-    pinned = renamed(written.normalised(), {name: what.ref for name, what in resolved.items()})
+    resolved, located = sources(registry, written, report)
+    refs = {name: what.ref for name, what in resolved.items()}
+    pinned = renamed(written.normalised(), refs)
     recipe = load_recipe(pinned)
     by_ref = {what.ref: what for what in resolved.values()}
-    _, found = sources(registry, recipe, report)
+    found = {refs[name]: one._replace(label=refs[name]) for name, one in located.items()}
 
     # What a merge is called doesn't change it; the role of an input may (slack favours the task).
     told = {key: value for key, value in pinned.items() if key not in ("name", "note")}
